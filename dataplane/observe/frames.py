@@ -33,6 +33,8 @@ class StatsFrames:
         refused: int = 0,
         ejected: Sequence[str] = (),
         buckets: Sequence[BucketReport] | None = None,
+        *,
+        in_flight: int = 0,
     ) -> dict[str, Any]:
         """The frame at monotonic time `now`, Unix time `wall`; `refused` connections since the start.
 
@@ -55,6 +57,7 @@ class StatsFrames:
             "away": self._limiter.away(now),
             "unanswered": self._limiter.unanswered(),
             "connections": connections,
+            "in_flight": in_flight,
             "ejected": list(ejected),
             "connections_refused": refused - before,
         }

@@ -41,6 +41,7 @@ QUERIES: Final[Mapping[str, str]] = {
     "headgate_limit_away": "sum by (limit) (headgate_limit_away) > 0",
     "headgate_workers": "sum(headgate_workers)",
     "headgate_connections": "sum(headgate_connections)",
+    "headgate_requests_in_flight": "sum(headgate_requests_in_flight)",
     "headgate_worker_restarts_total": "increase(headgate_worker_restarts_total[15m]) > 0",
     "headgate_config_rejections_total": "increase(headgate_config_rejections_total[15m]) > 0",
     "headgate_config_delta_mismatches_total": "increase(headgate_config_delta_mismatches_total[1h]) > 0",
@@ -197,6 +198,9 @@ def _node(view: NodeView) -> Iterator[Metric]:
     yield away
     yield _simple_gauge("workers", "Running workers.", view.workers)
     yield _simple_gauge("connections", "Open client connections.", view.connections)
+    yield _simple_gauge(
+        "requests_in_flight", "Forwarded requests that have not ended, as of the last second.", view.in_flight
+    )
     yield _simple_counter("worker_restarts", "Workers that ended and were replaced.", view.worker_restarts)
     yield _simple_counter("config_rejections", "Configurations that this node rejected.", view.rejections)
     yield _simple_counter(

@@ -138,6 +138,7 @@ class NodeStats:
         self._circuits: dict[int, dict[str, CircuitStats]] = {}
         self._buckets: dict[int, list[BucketStats]] = {}
         self._connections: dict[int, int] = {}
+        self._in_flight: dict[int, int] = {}
         self._ejected: dict[int, list[str]] = {}
         self._away: dict[int, list[str]] = {}
         self._past: dict[str, CircuitStats] = {}
@@ -148,6 +149,11 @@ class NodeStats:
         """Client connections that are open."""
         return sum(self._connections.values())
 
+    @property
+    def in_flight(self) -> int:
+        """Forwarded requests that have not ended."""
+        return sum(self._in_flight.values())
+
     def ejected(self) -> dict[str, int]:
         """How many workers have ejected an instance, by "<service>/<id>"."""
         return dict(sorted(Counter(name for names in self._ejected.values() for name in names).items()))
@@ -157,6 +163,7 @@ class NodeStats:
         circuits = [_circuit(*circuit) for circuit in report["circuits"]]
         self._buckets[worker] = [_bucket(*bucket) for bucket in report["buckets"][:MAX_BUCKETS]]
         self._connections[worker] = int(report["connections"])
+        self._in_flight[worker] = int(report.get("in_flight", 0))
         self._ejected[worker] = [str(instance) for instance in report["ejected"][:MAX_EJECTED]]
         self._away[worker] = [str(limit) for limit in report.get("away", ())[:MAX_AWAY]]
         self._circuits.setdefault(worker, {}).update((circuit.service, circuit) for circuit in circuits)
@@ -166,6 +173,7 @@ class NodeStats:
         """A worker has ended: its breakers and buckets are gone, its counters stay."""
         self._buckets.pop(worker, None)
         self._connections.pop(worker, None)
+        self._in_flight.pop(worker, None)
         self._ejected.pop(worker, None)
         self._away.pop(worker, None)
         for name, circuit in self._circuits.pop(worker, {}).items():

@@ -56,6 +56,8 @@ class NodeView:
     workers_wanted: int
     worker_restarts: int
     connections: int
+    in_flight: int
+    """Forwarded requests that have not ended."""
     controlplane: str
     """Address of the control plane the config stream is open to; empty for none."""
     controlplane_problem: str

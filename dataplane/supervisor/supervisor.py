@@ -154,6 +154,7 @@ class Supervisor:
             workers_wanted=self._settings.workers,
             worker_restarts=self._workers.restarts,
             connections=self._stats.connections,
+            in_flight=self._stats.in_flight,
             controlplane=self._stream.connected_to,
             controlplane_problem=self._stream.failure,
             rejections=self._changes.rejections,

@@ -281,6 +281,7 @@ class Worker:
             connections.refused,
             self._gateway.backends.ejected(),
             buckets,
+            in_flight=self._gateway.in_flight,
         )
         self._channel.send_json(Kind.STATS, frame)
         self._collector.tick(idle=not frame["requests"])

@@ -87,7 +87,7 @@ monitoring.podMonitor and monitoring.serviceMonitor would collect everything twi
 {{- if gt (int .minReplicas) (int .maxReplicas) }}
 dataplane.autoscaling.minReplicas ({{ .minReplicas }}) is above maxReplicas ({{ .maxReplicas }}): lower it, or raise maxReplicas
 {{- end }}
-{{- if not (or .targetCPUUtilizationPercentage .targetMemoryUtilizationPercentage .metrics) }}
+{{- if not (or .targetCPUUtilizationPercentage .targetMemoryUtilizationPercentage .targetRequestsInFlight .metrics) }}
 dataplane.autoscaling.enabled needs a target, such as targetCPUUtilizationPercentage; or set it to false
 {{- end }}
 {{- end }}

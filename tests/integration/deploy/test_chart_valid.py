@@ -111,7 +111,13 @@ MATRIX: dict[str, dict[str, Any]] = {
         "monitoring": {"serviceMonitor": {"enabled": True, "scrapeTimeout": "5s"}},
     },
     "all metrics of the autoscaler": {
-        "dataplane": {"autoscaling": {"targetMemoryUtilizationPercentage": 80, "metrics": [METRIC]}}
+        "dataplane": {
+            "autoscaling": {
+                "targetMemoryUtilizationPercentage": 80,
+                "targetRequestsInFlight": 40,
+                "metrics": [METRIC],
+            }
+        }
     },
     "nothing beside the planes": {
         "controlplane": {"pdb": {"enabled": False}, "serviceAccount": {"create": False}},

@@ -40,7 +40,7 @@ def test_a_frame_is_what_the_supervisor_reads(breakers: Breakers) -> None:
     frames = StatsFrames(Recorder(None), breakers, limiter)
     stats = NodeStats()
     stats.keep(dict.fromkeys(("orders", "payments", STATUS_SERVICE)), {})
-    stats.take(0, json.loads(json.dumps(frames.next(50.0, 1_700_000_050.0, 7))))
+    stats.take(0, json.loads(json.dumps(frames.next(50.0, 1_700_000_050.0, 7, in_flight=3))))
     circuits = {circuit.service: circuit for circuit in stats.circuits()}
     assert sorted(circuits) == ["orders", "payments"]
     assert circuits["orders"].state == "open"
@@ -49,7 +49,9 @@ def test_a_frame_is_what_the_supervisor_reads(breakers: Breakers) -> None:
     assert circuits["payments"].last_state_change == 0.0
     (bucket,) = stats.buckets()
     assert (bucket.name, bucket.key, bucket.refused) == ("burst", "subject:alice", 1)
-    assert stats.connections == 7
+    assert (stats.connections, stats.in_flight) == (7, 3)
+    stats.end(0)
+    assert (stats.connections, stats.in_flight) == (0, 0)
 
 
 def test_only_circuits_with_news_are_told_again(breakers: Breakers) -> None:

@@ -68,6 +68,7 @@ HEALTHY = NodeView(
     workers_wanted=2,
     worker_restarts=1,
     connections=9,
+    in_flight=4,
     controlplane="127.0.0.1:50051",
     controlplane_problem="",
     rejections=3,
@@ -215,6 +216,7 @@ async def test_metrics() -> None:
     assert value("worker_restarts_total") == 1
     assert value("access_log_dropped_total") == 5
     assert value("connections") == 9
+    assert value("requests_in_flight") == 4
     assert (value("ready"), value("controlplane_connected")) == (1, 1)
 
 
