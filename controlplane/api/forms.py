@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -13,6 +13,7 @@ from controlplane.api import shapes
 from controlplane.api.operation import Call
 from controlplane.aside import FEW
 from controlplane.model import stored
+from controlplane.model.listed import Listed
 from controlplane.model.merge import unkeyed
 from controlplane.model.resources import Resource
 from controlplane.model.stored import Stamped
@@ -40,9 +41,9 @@ class Form:
         """The schema of a response."""
         return self.model
 
-    async def list(self, call: Call) -> Sequence[Stamped]:
+    async def list(self, call: Call) -> Listed:
         """Every resource, sorted by name."""
-        return await call.parts.commands.list(self.kind)
+        return await call.parts.commands.listed(self.kind)
 
     async def get(self, call: Call, name: str) -> Stamped:
         """One resource. Raises NotFound."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from urllib.parse import urlencode
 
 from controlplane.api.numbers import whole
 from controlplane.api.operation import Call, Parameter
 from controlplane.api.problems import HttpError
 from controlplane.model.fields import LABEL, LABEL_VALUE
+from controlplane.model.listed import Listed
 from controlplane.model.stored import Stamped
 from controlplane.model.words import PATTERNS
 
@@ -41,12 +42,14 @@ class Selection:
     limit: int | None = None
     after: str = ""
 
-    def page(self, found: Sequence[Stamped]) -> tuple[list[Stamped], str]:
-        """The shown part of resources that are sorted by name, and the last name if there are more."""
-        chosen = [one for one in found if one.resource.name > self.after and self._fits(one)]
+    def page(self, found: Listed) -> tuple[list[Stamped], str]:
+        """The shown part of the resources, and the last name if there are more."""
+        fitting = filter(self._fits, found.after(self.after)) if self.labels else found.after(self.after)
+        chosen = list(fitting if self.limit is None else islice(fitting, self.limit + 1))
         if self.limit is None or len(chosen) <= self.limit:
             return chosen, ""
-        return chosen[: self.limit], chosen[self.limit - 1].resource.name
+        del chosen[self.limit :]
+        return chosen, chosen[-1].resource.name
 
     def _fits(self, one: Stamped) -> bool:
         labels = one.resource.labels

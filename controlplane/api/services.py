@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -17,6 +17,7 @@ from controlplane.api.problems import HttpError
 from controlplane.api.shapes import moment
 from controlplane.commands.errors import NotFound
 from controlplane.fleet.views import InstanceView
+from controlplane.model.listed import Listed
 from controlplane.model.resources import Instance, Resource, Service
 from controlplane.model.snapshot import Snapshot
 from controlplane.model.stored import Stamped
@@ -37,9 +38,9 @@ class ServiceForm(WithStatus):
     def schema(self) -> type[Resource]:
         return _seen(super().schema)
 
-    async def list(self, call: Call) -> Sequence[Stamped]:
-        found = call.parts.snapshot().resources
-        return [found[Service.KIND, name] for name in sorted(n for kind, n in found if kind == Service.KIND)]
+    async def list(self, call: Call) -> Listed:
+        snapshot = call.parts.snapshot()
+        return Listed(Service.KIND, snapshot.services, snapshot.resources)
 
     async def get(self, call: Call, name: str) -> Stamped:
         found = call.parts.snapshot().resources.get((Service.KIND, name))

@@ -21,6 +21,7 @@ from controlplane.identity.passwords import Hasher
 from controlplane.model.document import read_document, read_named, weight
 from controlplane.model.history import RECORDS, Edit, Record
 from controlplane.model.lineage import Lineage
+from controlplane.model.listed import Listed
 from controlplane.model.problems import InconsistentConfig
 from controlplane.model.resources import Instance, Resource, ResourceId, Service, Tls, User
 from controlplane.model.stored import Stamped, decode, key_of
@@ -66,9 +67,12 @@ class Commands:
 
     async def list(self, kind: str) -> tuple[Stamped, ...]:
         """Every resource of a kind by name; stored values that do not parse are left out."""
-        found = (await self.executor.view()).resources
-        names = sorted(name for its_kind, name in found if its_kind == kind)
-        return tuple(found[kind, name] for name in names)
+        return tuple((await self.listed(kind)).after(""))
+
+    async def listed(self, kind: str) -> Listed:
+        """The same, to read a part."""
+        view = await self.executor.view()
+        return Listed(kind, view.names.get(kind, ()), view.resources)
 
     async def find_user(self, username: str) -> User | None:
         """A user with the password's hash; None when there is none, or none that can be read."""
@@ -191,7 +195,7 @@ class Commands:
         """
         listing = await self._store.list(RECORDS)
         view = await self.executor.view()
-        state = PlanView(view.change, view.resources, view.unreadable, view.index)
+        state = PlanView.of(view)
 
         def compared(records: Sequence[Record]) -> T:
             edits = rollback.compare(state, records, listing.revision, old, new)

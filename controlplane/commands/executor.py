@@ -204,7 +204,7 @@ class Executor:
     async def _with_entries(self, config: View, request: Request) -> PlanView:
         entries = {key: await self.store.get(key) for key in request.keys}
         listings = {prefix: await self.store.list(prefix) for prefix in request.prefixes}
-        return PlanView(config.change, config.resources, config.unreadable, config.index, entries, listings)
+        return PlanView.of(config, entries, listings)
 
     # Turns and leases
 

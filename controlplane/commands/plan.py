@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 from controlplane.model.config import View
 from controlplane.model.history import Edit
+from controlplane.model.names import NO_NAMES
 from controlplane.model.resource_index import ResourceIndex
 from controlplane.store.protocol import Entry, Listing, Write
 
@@ -34,8 +35,19 @@ class PlanView(View):
     listings: Mapping[str, Listing] = field(default_factory=dict)
     """By prefix. Read after the configuration: they may be newer."""
 
+    @classmethod
+    def of(
+        cls,
+        view: View,
+        entries: Mapping[str, Entry | None] | None = None,
+        listings: Mapping[str, Listing] | None = None,
+    ) -> PlanView:
+        """A configuration, and what else the request names."""
+        state = view.change, view.resources, view.unreadable, view.index, view.names
+        return cls(*state, entries or {}, listings or {})
 
-NO_CONFIGURATION = View(0, {}, {}, ResourceIndex())
+
+NO_CONFIGURATION = View(0, {}, {}, ResourceIndex(), NO_NAMES)
 """Placeholder for the configuration in requests that do not read it."""
 
 

@@ -7,13 +7,14 @@ where a rebuild took 230 ms.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import TypeVar
 
 from controlplane.model import digest
 from controlplane.model.capabilities import Need, Needs, needs, updated
 from controlplane.model.lineage import UNKNOWN, Lineage
+from controlplane.model.names import Names
 from controlplane.model.problems import InconsistentConfig, Problem
 from controlplane.model.resource_index import ResourceIndex
 from controlplane.model.resources import Instance, Resource, ResourceId, Route, Service, User, model_of
@@ -48,6 +49,8 @@ class View:
     """Revisions of entries that do not parse."""
     index: ResourceIndex
     """Over the resources."""
+    names: Mapping[str, Sequence[str]]
+    """Of the resources, by kind, sorted."""
 
     def revision(self, identity: ResourceId) -> int:
         """The revision of a resource, readable or not; 0 when absent."""
@@ -82,6 +85,7 @@ class Config:
         self._lent = False
         self._unreadable: dict[ResourceId, tuple[int, tuple[Problem, ...]]] = {}
         self._index = ResourceIndex()
+        self._names = Names()
         self._static: dict[ResourceId, Stamped] = {}
         self._problems: dict[ResourceId, tuple[Problem, ...]] = {}
         self._unchecked: set[ResourceId] = set()
@@ -144,6 +148,7 @@ class Config:
         if identity in self._resources:
             stamped = self._own().pop(identity)
             self._index.remove(identity, stamped.resource)
+            self._names.remove(identity)
             self._link_static(stamped, present=False)
             self._touch_rivals(stamped.resource)
         self._touch(identity)
@@ -159,6 +164,10 @@ class Config:
     def get(self, identity: ResourceId) -> Stamped | None:
         """A resource that is stored and can be read."""
         return self._resources.get(identity)
+
+    def count(self, kind: str) -> int:
+        """The number of stored resources of a kind that can be read."""
+        return self._names.count(kind)
 
     @property
     def revisions(self) -> dict[str, int]:
@@ -180,7 +189,8 @@ class Config:
         """The configuration as it is now."""
         self._lent = True
         unreadable = {identity: revision for identity, (revision, _) in self._unreadable.items()}
-        return View(self._change, self._resources, unreadable, self._index.frozen())
+        indexes = self._index.frozen(), self._names.frozen()
+        return View(self._change, self._resources, unreadable, *indexes)
 
     def publish(self, revision: int, lineage: Lineage = UNKNOWN) -> tuple[Snapshot, frozenset[ResourceId]]:
         """The snapshot as of `revision`, and its differences from the previously published one.
@@ -255,6 +265,7 @@ class Config:
     def _add(self, identity: ResourceId, stamped: Stamped) -> None:
         self._own()[identity] = stamped
         self._index.add(identity, stamped.resource)
+        self._names.add(identity)
         self._link_static(stamped, present=True)
         self._touch_rivals(stamped.resource)
         self._touch(identity)

@@ -46,6 +46,11 @@ class Snapshot:
         return regrouped({}, ((one, True) for one in self.resources if one[0] in GROUPED))
 
     @cached_property
+    def services(self) -> tuple[str, ...]:
+        """The names of services, sorted."""
+        return tuple(sorted(self.instances_of))
+
+    @cached_property
     def needs(self) -> Needs:
         """The capabilities that a data plane needs for it, and the resources that need them."""
         if self.needed is not None:
