@@ -140,7 +140,7 @@ async def running(settings: Settings, failed: Callable[[BaseException], None]) -
         stack.push_async_callback(store.close)
         hasher, watcher, fleet = Hasher(), Watcher(store), Fleet(settle=SETTLE)
         hub = Hub(watcher, fleet)
-        commands = Commands(store, hasher, time.time, watcher)
+        commands = Commands(store, hasher, time.time, watcher, settings.max_routes)
         parts = Parts(
             commands,
             watcher,
@@ -150,6 +150,7 @@ async def running(settings: Settings, failed: Callable[[BaseException], None]) -
             trusted_proxies=settings.trusted_proxies,
             cors_origins=settings.admin_cors_origins,
             messages=hub.messages,
+            most_routes=settings.max_routes,
             store=store,
         )
         startup = Startup(settings, store, parts, hasher)

@@ -36,6 +36,7 @@ from pydantic_settings import SettingsError as SourceError
 from controlplane.identity import UnusableFile, read_tokens
 from controlplane.model.fields import USERNAME
 from controlplane.model.words import PATTERNS
+from headgate_api.bounds import MOST_ROUTES
 
 
 class SettingsError(Exception):
@@ -230,6 +231,10 @@ class Settings(BaseSettings):
     """Instances of one service that may be registered."""
     register_most_services: Annotated[int, Field(ge=0, le=1_000_000)] = 5000
     """Number of services from which on a registration creates no further service."""
+
+    max_routes: Annotated[int, Field(ge=1, le=1_000_000)] = MOST_ROUTES
+    """Routes beyond which a change that adds one is refused. Set it as on the data planes, which reject a configuration
+    with more."""
 
     admin_username: Annotated[str, Field(pattern=USERNAME)] = "admin"
     """Name of the first user, who has all rights."""

@@ -50,6 +50,7 @@ from dataplane.setting_types import (
     TokenFile,
     split_address,
 )
+from headgate_api.bounds import MOST_ROUTES
 
 
 class SettingsError(Exception):
@@ -110,8 +111,9 @@ class Settings(BaseSettings):
     (docs/explanation/limits.md)."""
     worker_timeout: Annotated[float, Field(ge=3, le=3600, allow_inf_nan=False)] = 5.0
     """Seconds of silence after which a worker is killed and replaced. Workers report every second."""
-    max_routes: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
-    """A configuration with more routes is rejected."""
+    max_routes: Annotated[int, Field(ge=1, le=1_000_000)] = MOST_ROUTES
+    """A configuration with more routes is rejected. Set it as on the control planes, which refuse changes that lead
+    there."""
     drain_timeout: Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)] = 30.0
     """Seconds after SIGTERM in which requests in flight may finish."""
     trusted_proxies: Networks = ()

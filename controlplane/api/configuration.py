@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from starlette.responses import Response
@@ -49,8 +49,9 @@ async def apply(call: Call) -> Response:
 
 
 def _with_warnings(receipt: Receipt, document: Mapping[str, object], call: Call) -> Receipt:
-    """Warnings that depend on the data planes."""
-    found = without_redis(document, call.parts.fleet.nodes.values())
+    """Warnings that depend on the data planes, and on the resources that were there before."""
+    above = call.parts.too_many_routes
+    found = chain((above,) if above else (), without_redis(document, call.parts.fleet.nodes.values()))
     rest = islice(found, max(0, MOST_WARNINGS - len(receipt.warnings)))
     return replace(receipt, warnings=(*receipt.warnings, *rest))
 

@@ -11,20 +11,23 @@ from controlplane.api import shapes
 from controlplane.api.answers import model_answer
 from controlplane.api.metrics import registry
 from controlplane.api.operation import Answer, Call, Operation, get
-from controlplane.distribute.watcher import FULL, Watcher
+from controlplane.api.parts import Parts
+from controlplane.distribute.watcher import FULL
 
 _TEXT = {"type": "string"}
 
 
-def _of_the_store(watcher: Watcher) -> list[str]:
+def _of_the_store(parts: Parts) -> list[str]:
     """Problems of the store, or of its content."""
-    return [*((FULL,) if watcher.full else ()), *map(str, watcher.problems)]
+    watcher, too_many = parts.watcher, parts.too_many_routes
+    found = [*((FULL,) if watcher.full else ()), *map(str, watcher.problems)]
+    return [*found, *((str(too_many),) if too_many else ())]
 
 
 async def health(call: Call) -> Response:
     """Always 200: a restart would mend neither the store nor its content."""
     watcher = call.parts.watcher
-    problems = [*call.parts.not_ready(), *_of_the_store(watcher)]
+    problems = [*call.parts.not_ready(), *_of_the_store(call.parts)]
     well = watcher.connected and not problems
     shape = shapes.HealthShape(
         status="ok" if well else "degraded",
@@ -44,7 +47,7 @@ async def ready(call: Call) -> Response:
         ready=not reasons,
         reasons=reasons,
         revision=watcher.revision,
-        problems=_of_the_store(watcher),
+        problems=_of_the_store(call.parts),
     )
     return model_answer(shape, 503 if reasons else 200)
 

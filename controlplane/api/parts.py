@@ -17,9 +17,12 @@ from controlplane.fleet.waiting import Waiting
 from controlplane.identity import Grants, RefusedCalls, TokenIssuer
 from controlplane.limits.desk import Desk
 from controlplane.model.lineage import LINEAGE, read_lineage
-from controlplane.model.resources import User
+from controlplane.model.problems import Problem
+from controlplane.model.resources import Route, User
+from controlplane.model.room import too_many
 from controlplane.model.snapshot import Snapshot
 from controlplane.store import Store, StoreError
+from headgate_api.bounds import MOST_ROUTES
 
 
 @dataclass
@@ -49,6 +52,8 @@ class Parts:
     """Messages that the config streams sent."""
     desk: Desk | None = None
     """The limits of the fleet that this control plane owns."""
+    most_routes: int = MOST_ROUTES
+    """Routes that data planes take."""
     store: Store | None = None
     prepare_store: Callable[[], Awaitable[None]] | None = None
     """Creates the resources that a control plane needs in a store that replaced another one."""
@@ -86,6 +91,11 @@ class Parts:
             raise HttpError(
                 503, f"The change was written to a store that is not the served one; {WHAT_TO_DO}"
             )
+
+    @property
+    def too_many_routes(self) -> Problem | None:
+        """The problem of a store with more routes than data planes take."""
+        return too_many(self.watcher.count(Route.KIND), self.most_routes)
 
     def issuer(self) -> TokenIssuer:
         """The issuer of tokens; HttpError 503 while there is none yet."""

@@ -26,6 +26,7 @@ from controlplane.model.problems import InconsistentConfig
 from controlplane.model.resources import Instance, Resource, ResourceId, Service, Tls, User
 from controlplane.model.stored import Stamped, decode, key_of
 from controlplane.store import Conflict, LeaseGone, Store, StoreError
+from headgate_api.bounds import MOST_ROUTES
 
 T = TypeVar("T")
 
@@ -41,10 +42,15 @@ class Commands:
     """
 
     def __init__(
-        self, store: Store, hasher: Hasher, clock: Callable[[], float], follower: Follower | None = None
+        self,
+        store: Store,
+        hasher: Hasher,
+        clock: Callable[[], float],
+        follower: Follower | None = None,
+        most_routes: int = MOST_ROUTES,
     ) -> None:
-        """`clock` gives Unix seconds. With a `follower`, changes do not read the whole store."""
-        self.executor = Executor(store, hasher, clock, follower)
+        """As for `Executor`."""
+        self.executor = Executor(store, hasher, clock, follower, most_routes)
         self._keeping = Keeping(store, self.executor, follower)
         self._workers = Workers(store)
         self.counts = self._keeping.counts

@@ -36,6 +36,7 @@ from controlplane.model.config import Config, View
 from controlplane.model.problems import ConfigProblems, InvalidConfig, Problem
 from controlplane.model.stored import CHANGE, COMMITS, PREFIX, Stamped, change_value
 from controlplane.store import Conflict, LeaseGone, Put, Store, StoreError, StoreUnavailable, TooLarge
+from headgate_api.bounds import MOST_ROUTES
 
 TRIES = 8
 CACHED_WITHIN = 0.5
@@ -65,14 +66,21 @@ class Executor:
     """Runs commands: plan functions with their requests."""
 
     def __init__(
-        self, store: Store, hasher: Hasher, clock: Callable[[], float], follower: Follower | None = None
+        self,
+        store: Store,
+        hasher: Hasher,
+        clock: Callable[[], float],
+        follower: Follower | None = None,
+        most_routes: int = MOST_ROUTES,
     ) -> None:
-        """`clock` gives Unix seconds. With a `follower`, changes do not read the whole store."""
+        """`clock` gives Unix seconds. With a `follower`, changes do not read the whole store. `most_routes`: as data
+        planes take."""
         self.store = store
         self.history = HistoryWriter(store)
         self._hasher = hasher
         self._clock = clock
         self._follower = follower
+        self._most_routes = most_routes
         self._turn = asyncio.Lock()
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         """Locks of requests that change no configuration, by the last key that they read."""
@@ -204,7 +212,7 @@ class Executor:
     async def _with_entries(self, config: View, request: Request) -> PlanView:
         entries = {key: await self.store.get(key) for key in request.keys}
         listings = {prefix: await self.store.list(prefix) for prefix in request.prefixes}
-        return PlanView.of(config, entries, listings)
+        return PlanView.of(config, entries, listings, self._most_routes)
 
     # Turns and leases
 

@@ -20,6 +20,7 @@ from controlplane.model.history import Edit
 from controlplane.model.names import NO_NAMES
 from controlplane.model.resource_index import ResourceIndex
 from controlplane.store.protocol import Entry, Listing, Write
+from headgate_api.bounds import MOST_ROUTES
 
 Q = TypeVar("Q", bound="Request")
 R = TypeVar("R")
@@ -34,6 +35,8 @@ class PlanView(View):
     """By key, as the request named them; None: absent."""
     listings: Mapping[str, Listing] = field(default_factory=dict)
     """By prefix. Read after the configuration: they may be newer."""
+    most_routes: int = MOST_ROUTES
+    """Routes that data planes take."""
 
     @classmethod
     def of(
@@ -41,10 +44,11 @@ class PlanView(View):
         view: View,
         entries: Mapping[str, Entry | None] | None = None,
         listings: Mapping[str, Listing] | None = None,
+        most_routes: int = MOST_ROUTES,
     ) -> PlanView:
         """A configuration, and what else the request names."""
         state = view.change, view.resources, view.unreadable, view.index, view.names
-        return cls(*state, entries or {}, listings or {})
+        return cls(*state, entries or {}, listings or {}, most_routes)
 
 
 NO_CONFIGURATION = View(0, {}, {}, ResourceIndex(), NO_NAMES)

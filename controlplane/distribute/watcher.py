@@ -130,6 +130,10 @@ class Watcher:
             return None
         return self._config.get(("instance", name))
 
+    def count(self, kind: str) -> int:
+        """The number of stored resources of a kind, published or not."""
+        return self._config.count(kind)
+
     @property
     def decided(self) -> frozenset[str]:
         """Keys of changes that are decided but not completed yet."""

@@ -6,12 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import controlplane.settings
+import dataplane.settings
 from controlplane.model.fields import METHODS
 from controlplane.model.problems import InvalidConfig
 from controlplane.model.resources import parse
 from dataplane.config.decode import decode
 from dataplane.config.table import TableError, UnlinkedRoute
 from dataplane.proxy import messages
+from headgate_api.bounds import MOST_ROUTES
 from headgate_api.v1 import resources_pb2 as pb
 
 
@@ -78,3 +81,8 @@ def test_paths_in_the_form_that_is_matched(path: str) -> None:
 
 def test_both_know_the_same_methods() -> None:
     assert frozenset(METHODS) == messages.METHODS
+
+
+def test_both_planes_take_as_many_routes_unless_they_are_set_otherwise() -> None:
+    for settings in (controlplane.settings.Settings, dataplane.settings.Settings):
+        assert settings.model_fields["max_routes"].default == MOST_ROUTES

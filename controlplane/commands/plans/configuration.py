@@ -23,6 +23,7 @@ from controlplane.commands.plans.puts import (
     refusal,
     with_passwords,
 )
+from controlplane.commands.plans.room import check_room
 from controlplane.model.builtin import BUILT_IN
 from controlplane.model.document import Document, read_named
 from controlplane.model.merge import patched
@@ -54,6 +55,7 @@ def apply(view: PlanView, request: Apply) -> Plan[tuple[Change, ...]]:
         return Plan((), passwords=passwords)
     steps = [put_step(view, resource) for resource in resources]
     check_built_in(steps, request.force)
+    check_room(view, steps)
     plan = plan_steps(view, steps)
     return plan.dry() if request.dry_run else plan
 
@@ -96,6 +98,7 @@ def put(view: PlanView, request: PutOne) -> Plan[Stamped]:
         return Plan(receipt, passwords=passwords)
     step = put_step(view, resource)
     check_built_in([step], request.force)
+    check_room(view, [step])
     plan = plan_steps(view, [step])
     return Plan(receipt, plan.writes, plan.expects, plan.summary, plan.edits)
 

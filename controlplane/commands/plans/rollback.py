@@ -18,6 +18,7 @@ from controlplane.commands.plans.puts import (
     refusal,
     with_generation,
 )
+from controlplane.commands.plans.room import check_room
 from controlplane.commands.staging import MOST_CHANGES
 from controlplane.model.document import read_one
 from controlplane.model.history import (
@@ -84,6 +85,7 @@ def rollback(view: PlanView, request: Rollback) -> Plan[tuple[Change, ...]]:
     needed = [step for step in steps if step.action != "unchanged"]
     needed += [delete_step(view, one) for one in gone]
     check_built_in(needed, request.force)
+    check_room(view, needed)
     plan = plan_steps(view, needed, f"roll back to revision {request.to}")
     let_go(past)
     for lot in (steps, needed, declared):

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings
 from controlplane.settings import Settings as ControlPlane
 from dataplane.proxy.bounds import Bounds
 from dataplane.settings import Settings as DataPlane
+from headgate_api import bounds
 from tests.support.pages import ROOT
 from tests.support.reference.schema import Schemas, cell
 
@@ -42,8 +43,13 @@ def default_of(value: ast.expr | None) -> str:
         return "**required**"
     if isinstance(value, ast.Call) and value.args:
         value = value.args[0]
-    # The defaults of bounds are in the class of the bounds.
-    known = getattr(Bounds(), value.attr) if isinstance(value, ast.Attribute) else ast.literal_eval(value)
+    match value:
+        case ast.Attribute(attr=name):  # the defaults of bounds are in their class
+            known = getattr(Bounds(), name)
+        case ast.Name(id=name):  # those that both planes have
+            known = getattr(bounds, name)
+        case _:
+            known = ast.literal_eval(value)
     if known in (None, "", ()):
         return ""
     text = ",".join(map(str, known)) if isinstance(known, tuple) else str(known)

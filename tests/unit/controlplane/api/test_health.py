@@ -49,6 +49,23 @@ async def test_a_full_store_is_shown_and_leaves_it_ready(api: Api) -> None:
     assert (await metrics(api))["headgate_controlplane_store_full"] == 1
 
 
+async def test_more_routes_than_data_planes_take_are_shown(api: Api) -> None:
+    document = {"services": [{"service_name": "s"}]}
+    routes = [{"name": name, "prefix": f"/{name}", "service_name": "s"} for name in "ab"]
+    await api.parts.commands.apply(document | {"routes": routes}, author="me")
+    await api.seen()
+    api.parts.most_routes = 1
+    health = (await api.client.get("/health")).json()
+    assert health["status"] == "degraded"
+    assert [said.partition(":")[0] for said in health["problems"]] == ["routes"]
+    assert "2 are more than MAX_ROUTES 1" in health["problems"][0]
+    ready = await api.client.get("/ready")
+    assert (ready.status_code, ready.json()["problems"]) == (200, health["problems"])
+    api.client.headers.update(await api.token())
+    planned = (await api.client.post("/api/v1/apply?dry_run=true", json=document)).json()
+    assert [one["field"] for one in planned["warnings"]] == ["routes"]
+
+
 async def test_metrics(api: Api) -> None:
     fleet = api.parts.fleet
     fleet.hello("a", "0.1.0", 3, "digest")
