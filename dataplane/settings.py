@@ -90,7 +90,8 @@ class Settings(BaseSettings):
     """Name of this data plane, unique in the fleet. Default: host name and traffic port."""
 
     controlplane: Addresses = ("127.0.0.1:50051",)
-    """Comma separated gRPC addresses of control planes; any of them will do."""
+    """Comma separated gRPC addresses of control planes; any of them will do. A name with several addresses stands for
+    that many control planes."""
     dataplane_token: Token | None = None
     """Bearer token that authenticates data planes to control planes; at least 16 characters. Without it and without a
     file, CONTROLPLANE_CERT is required."""

@@ -12,7 +12,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import TYPE_CHECKING
 
 import grpc
@@ -25,6 +25,7 @@ from dataplane.config.stream.backoff import Backoff
 from dataplane.config.stream.connect import ControlPlanes, connected
 from dataplane.config.stream.order import after_loss, preferred
 from dataplane.config.stream.reporter import Reporter
+from dataplane.config.stream.resolve import Resolve, resolved, server_name
 from dataplane.config.table import Problem, TableError
 from headgate_api.v1 import config_pb2 as pb
 from headgate_api.v1 import limits_pb2
@@ -55,9 +56,14 @@ class ConfigStream:
         state: Callable[[], NodeState],
         *,
         stay: float = STAY,
+        resolve: Resolve = resolved,
     ) -> None:
-        """`stay`: seconds at another control plane before the preferred one is tried again."""
+        """`stay`: seconds at another control plane before the preferred one is tried again; `resolve` finds the
+        addresses behind names."""
         self._stay = stay
+        self._resolve = resolve
+        self._names: dict[str, str] = {}
+        """The addresses of the control planes, each with the name in the settings that it was found by."""
         self._opened = False
         self._control_planes = control_planes
         self._state = state
@@ -95,17 +101,25 @@ class ConfigStream:
 
     async def run(self) -> None:
         """Keep the stream open, reconnecting after every loss, until cancelled."""
-        addresses = preferred(self._control_planes().addresses, self._state().node)
-        home = addresses[0]
+        addresses = await self._find()
         while True:
             address = addresses.pop(0)
-            if await self._attempt(address, home):
-                addresses = preferred(self._control_planes().addresses, self._state().node)
+            if await self._attempt(address):
+                addresses = await self._find()
             elif self._opened:
-                addresses = after_loss(address, self._control_planes().addresses, self._state().node)
-            else:
-                addresses.append(address)
+                addresses = after_loss(address, await self._find(), self._state().node)
             await asyncio.sleep(self._backoff.next())
+            if not addresses:
+                addresses = await self._find()
+
+    async def _find(self) -> list[str]:
+        """The addresses of the control planes now, the preferred one first."""
+        self._names = await self._resolve(self._control_planes().addresses, self._names)
+        return preferred(self._names, self._state().node)
+
+    def _connected(self, address: str) -> AbstractAsyncContextManager[grpc.aio.Channel]:
+        name = server_name(address, self._names.get(address, address))
+        return connected(self._control_planes(), address, name)
 
     async def next_bundle(self, served: Bundle) -> Bundle:
         """Wait for the newest configuration that was not returned before. `served`: the configuration that every worker
@@ -198,13 +212,12 @@ class ConfigStream:
             self._answers.append(message)
             self._outgoing.set()
 
-    async def _attempt(self, address: str, home: str) -> bool:
-        """Run one connection until it ends. True when it was closed to return to `home`."""
+    async def _attempt(self, address: str) -> bool:
+        """Run one connection until it ends. True when it was closed to return to the preferred control plane."""
         self._opened = False
         try:
-            control_planes = self._control_planes()
-            async with connected(control_planes, address) as channel:
-                if await self._serve(control_planes, address, channel, home):
+            async with self._connected(address) as channel:
+                if home := await self._serve(address, channel):
                     _log.info("moving from control plane %s back to %s", address, home)
                     self.connected_to, self.failure = "", f"moving back to {home}"
                     return True
@@ -215,13 +228,15 @@ class ConfigStream:
             self._lost(address, str(error))
         return False
 
-    async def _wait_for_home(self, home: str) -> None:
-        """Return once the preferred control plane can be reached; tried about every `stay` seconds."""
+    async def _wait_for_home(self, address: str) -> str:
+        """The preferred control plane, once it is another one and can be reached; tried about every `stay` seconds."""
         while True:
             await asyncio.sleep(self._stay * random.uniform(0.75, 1.25))  # noqa: S311  # guards nothing
-            with suppress(OSError):
-                async with connected(self._control_planes(), home):
-                    return
+            home = (await self._find())[0]
+            if home != address:
+                with suppress(OSError):
+                    async with self._connected(home):
+                        return home
 
     def _lost(self, address: str, reason: str) -> None:
         if reason == _UNTOLD:
@@ -232,11 +247,9 @@ class ConfigStream:
         self._logged_failures[address] = reason
         self.connected_to, self.failure = "", f"{address}: {reason}"
 
-    async def _serve(
-        self, control_planes: ControlPlanes, address: str, channel: grpc.aio.Channel, home: str
-    ) -> bool:
-        """Run the stream until it ends: False; or until `home` can be reached again: True."""
-        call = ConfigServiceStub(channel).Stream(None, metadata=control_planes.metadata)
+    async def _serve(self, address: str, channel: grpc.aio.Channel) -> str:
+        """Run the stream until it ends: empty; or until the preferred control plane can be reached: its address."""
+        call = ConfigServiceStub(channel).Stream(None, metadata=self._control_planes().metadata)
         self._answers.clear()
         self._unanswered.clear()
         # The hello carries the current state: drop what was queued for or received on the previous connection.
@@ -250,19 +263,18 @@ class ConfigStream:
             await call.write(wire.hello(self._state(), self._refused))
         writer = asyncio.create_task(self._write(call), name="config-stream-writer")
         reader = asyncio.create_task(self._read(address, call), name="config-stream-reader")
-        ends = {reader}
-        if address != home:
-            ends.add(asyncio.create_task(self._wait_for_home(home), name="config-stream-home"))
+        home = asyncio.create_task(self._wait_for_home(address), name="config-stream-home")
         try:
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((reader, home), return_when=asyncio.FIRST_COMPLETED)
             if reader.done():
                 reader.result()
-            return not reader.done()
+                return ""
+            return home.result()
         finally:
-            for task in (writer, *ends):
+            for task in (writer, reader, home):
                 task.cancel()
             call.cancel()
-            await asyncio.gather(writer, *ends, return_exceptions=True)
+            await asyncio.gather(writer, reader, home, return_exceptions=True)
             self.on_lost()
 
     async def _read(self, address: str, call: Call) -> None:

@@ -50,9 +50,14 @@ class ControlPlanes:
 
 
 @asynccontextmanager
-async def connected(control_planes: ControlPlanes, address: str) -> AsyncIterator[grpc.aio.Channel]:
-    """A connected channel. Raises OSError when the address cannot be reached within CONNECT_TIMEOUT."""
-    async with _channel(control_planes, address) as channel:
+async def connected(
+    control_planes: ControlPlanes, address: str, server_name: str = ""
+) -> AsyncIterator[grpc.aio.Channel]:
+    """A connected channel. Raises OSError when the address cannot be reached within CONNECT_TIMEOUT.
+
+    `server_name` is the host that the certificate must name in place of the address.
+    """
+    async with _channel(control_planes, address, server_name) as channel:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 await _ready(channel)
@@ -61,11 +66,12 @@ async def connected(control_planes: ControlPlanes, address: str) -> AsyncIterato
         yield channel
 
 
-def _channel(control_planes: ControlPlanes, address: str) -> grpc.aio.Channel:
+def _channel(control_planes: ControlPlanes, address: str, server_name: str) -> grpc.aio.Channel:
     if control_planes.ca is None:
         return grpc.aio.insecure_channel(address, options=_OPTIONS)
     credentials = grpc.ssl_channel_credentials(control_planes.ca, control_planes.key, control_planes.cert)
-    return grpc.aio.secure_channel(address, credentials, options=_OPTIONS)
+    named = (("grpc.ssl_target_name_override", server_name),) if server_name else ()
+    return grpc.aio.secure_channel(address, credentials, options=(*_OPTIONS, *named))
 
 
 async def _ready(channel: grpc.aio.Channel) -> None:

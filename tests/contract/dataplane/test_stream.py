@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import cast
@@ -359,6 +359,39 @@ async def test_the_next_one_is_there_within_two_seconds_and_the_preferred_one_ag
             await eventually(lambda: stream.connected_to == home.address)
             await asyncio.sleep(0.5)
             assert (len(home.connections), len(other.connections)) == (2, 1)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_every_control_plane_behind_a_name_is_known_by_it(tmp_path: Path) -> None:
+    """The certificates name the Service, as those of pods behind a headless one; a new one is found in time."""
+    authority = Authority(tmp_path)
+    cert, key = authority.issue("controlplane", hosts=["cp.prod.svc"])
+    credentials = grpc.ssl_server_credentials([(key.read_bytes(), cert.read_bytes())])
+    async with running(credentials) as one, running(credentials) as two:
+        first, second = preferred([one.address, two.address], "node-1")
+        fakes = {one.address: one, two.address: two}
+        behind = [second]
+
+        async def resolve(names: Sequence[str], _: Mapping[str, str]) -> dict[str, str]:
+            assert names == ("cp.prod.svc:50051",)
+            return dict.fromkeys(behind, names[0])
+
+        known = ControlPlanes(("cp.prod.svc:50051",), TOKEN, authority.certificate.read_bytes())
+        stream = ConfigStream(
+            lambda: known, lambda: NodeState("node-1", "0.1.0", 0, ""), stay=0.2, resolve=resolve
+        )
+        task = asyncio.create_task(stream.run())
+        try:
+            for fake in fakes.values():
+                fake.publish(snapshot(5))
+            await eventually(lambda: stream.connected_to == second)
+            behind.append(first)
+            await eventually(lambda: stream.connected_to == first)
+            behind[:] = [second]
+            await fakes[first].stop()
+            await eventually(lambda: stream.connected_to == second)
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
