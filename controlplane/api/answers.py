@@ -66,9 +66,9 @@ def _plain(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def not_modified(revision: int) -> Response:
-    """The client has this revision already (RFC 9110 §15.4.5)."""
-    return Response(status_code=304, headers={**NO_CACHE, "ETag": etag(revision)})
+def not_modified(tag: int | str) -> Response:
+    """The client has the content with this tag already (RFC 9110 §15.4.5)."""
+    return Response(status_code=304, headers={**NO_CACHE, "ETag": etag(tag)})
 
 
 _ANY: TypeAdapter[object] = TypeAdapter(object)

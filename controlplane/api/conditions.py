@@ -1,4 +1,7 @@
-"""Entity tags and conditions: a resource's ETag is the revision of its last change (RFC 9110 §8.8.3, §13.1)."""
+"""Entity tags and conditions: a resource's ETag is the revision of its last change (RFC 9110 §8.8.3, §13.1).
+
+Lists and documents have tags of their own.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,9 @@ from controlplane.api.problems import HttpError
 _TAG = re.compile(r'\s*(W/)?"([\x21\x23-\x7e\x80-\xff]*)"\s*(?:,|$)')
 
 
-def etag(revision: int) -> str:
-    """The entity tag of a revision."""
-    return f'"{revision}"'
+def etag(tag: int | str) -> str:
+    """The entity tag of a revision, or of another state."""
+    return f'"{tag}"'
 
 
 def given(headers: Headers, name: str) -> str | None:
@@ -34,12 +37,18 @@ def tags(header: str) -> tuple[tuple[bool, str], ...]:
     return tuple(found)
 
 
-def holds(header: str, revision: int | None, *, strong: bool) -> bool:
-    """Whether a condition names the resource as it is now; `revision` is None when there is none.
+def is_known(headers: Headers, tag: int | str) -> bool:
+    """Whether the client has the content with this tag: the answer is 304 then. HttpError 400."""
+    known = given(headers, "if-none-match")
+    return known is not None and holds(known, tag, strong=False)
+
+
+def holds(header: str, tag: int | str | None, *, strong: bool) -> bool:
+    """Whether a condition names the content as it is now; `tag` is None when there is none.
 
     If-Match compares strongly (a weak tag never matches), If-None-Match weakly.
     """
     if header.strip() == "*":
-        return revision is not None
+        return tag is not None
     named = {value for weak, value in tags(header) if not (weak and strong)}
-    return revision is not None and str(revision) in named
+    return tag is not None and str(tag) in named

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from controlplane.api.caller import Network
+from controlplane.api.list_tags import ListTags
 from controlplane.api.problems import HttpError, starting
 from controlplane.commands.commands import Commands
 from controlplane.distribute.guard import WHAT_TO_DO
@@ -57,6 +58,7 @@ class Parts:
     store: Store | None = None
     prepare_store: Callable[[], Awaitable[None]] | None = None
     """Creates the resources that a control plane needs in a store that replaced another one."""
+    list_tags: ListTags = field(default_factory=ListTags)
     waiting: Waiting = field(init=False)
     """Shared, so that a thousand waits are checked together."""
 

@@ -37,7 +37,7 @@ from controlplane.model.resources import RateLimit, Service, documents
 from controlplane.model.stored import Stamped
 
 _IF_MATCH = Parameter("If-Match", "Only if the resource has this ETag; * for any.", "header")
-_IF_NONE_MATCH = Parameter("If-None-Match", "Only if the resource has another ETag.", "header")
+_IF_NONE_MATCH = Parameter("If-None-Match", "Only if the content has another ETag.", "header")
 _ONLY_NEW = Parameter("If-None-Match", "*: only if the resource does not exist yet.", "header")
 _DELETE_BUILT_IN = Parameter(
     "force",
@@ -53,12 +53,15 @@ def list_all(form: Form) -> Handler:
     """Answers the selected resources of a kind, sorted by name."""
 
     async def handle(call: Call) -> Response:
-        chosen = selection.asked(call)
-        page, last = chosen.page(await form.list(call))
-        show = await form.show(call)
+        chosen, found = selection.asked(call), await form.list(call)
+        tag = call.parts.list_tags.of(found) if form.revalidates else ""
+        if tag and conditions.is_known(call.request.headers, tag):
+            return not_modified(tag)
+        page, last = chosen.page(found)
+        show, tagged = await form.show(call), {"ETag": conditions.etag(tag)} if tag else {}
 
         def answer() -> Response:
-            return json_answer(list(map(show, page)), headers=selection.link(call, last))
+            return json_answer(list(map(show, page)), headers={**tagged, **selection.link(call, last)})
 
         return answer() if len(page) <= form.few else await call.parts.commands.reads.run(answer)
 
@@ -70,8 +73,7 @@ def read(form: Form, named: str) -> Handler:
 
     async def handle(call: Call) -> Response:
         found = await form.get(call, call.path(named))
-        known = conditions.given(call.request.headers, "if-none-match")
-        if known is not None and form.revalidates and conditions.holds(known, found.revision, strong=False):
+        if form.revalidates and conditions.is_known(call.request.headers, found.revision):
             return not_modified(found.revision)
         return await _one(call, form, found)
 
@@ -203,14 +205,16 @@ def _crud(form: Form, path: str, named: str, name: str, list_id: str) -> Iterato
     one, what = f"{path}/{{{named}}}", form.kind.replace("_", " ")
     # The one kind that begins with u is the user.
     a_what, plain = f"{'an' if what[0] in 'aeio' else 'a'} {what}", type(form) is Form
+    revalidated = (Answer(304, "The client's copy is current"),) if plain else ()
     yield get(
         path,
         list_all(form),
         list_id,
         f"All resources of kind {form.kind}",
-        Answer(200, "Sorted by name", many(form.schema), link=True),
+        Answer(200, "Sorted by name", many(form.schema), etag=plain, link=True),
+        *revalidated,
         tag="configuration",
-        parameters=selection.PARAMETERS,
+        parameters=(*selection.PARAMETERS, *((_IF_NONE_MATCH,) if plain else ())),
         refusals=(400,),
     )
     yield Operation(
@@ -231,7 +235,7 @@ def _crud(form: Form, path: str, named: str, name: str, list_id: str) -> Iterato
         f"readConfig{name.removeprefix('Config')}" if plain else f"get{name}",
         f"One {what}",
         Answer(200, "The stored resource", form.schema, etag=True),
-        *((Answer(304, "The client's copy is current"),) if plain else ()),
+        *revalidated,
         tag="configuration",
         parameters=(_IF_NONE_MATCH,) if plain else (),
         refusals=(400, 404) if plain else (404,),

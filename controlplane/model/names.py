@@ -13,7 +13,8 @@ NO_NAMES: Final[Mapping[str, Sequence[str]]] = {}
 
 
 class Names:
-    """Changes with the resources, name by name. What was handed out never changes."""
+    """Changes with the resources, name by name. What was handed out never changes: any change of a kind, also of a
+    resource that keeps its name, is followed by another object."""
 
     def __init__(self, identities: Iterable[ResourceId] = ()) -> None:
         self._sorted: dict[str, list[str]] = {}

@@ -52,6 +52,8 @@ class FakeAdmin:
         self.override: Callable[[httpx.Request], httpx.Response] | None = None
         self.frozen = ""
         self.requests: list[str] = []
+        self.unchanged = 0
+        """Lists that the client had already."""
         self.authorities: list[Path | None] = []
         self.resets: list[str] = []
         self.limits: list[dict[str, Any]] = []
@@ -108,6 +110,13 @@ class FakeAdmin:
             return problem(403, "Not enough permissions", headers={"WWW-Authenticate": challenge})
         return self._answer(request, path[2:])
 
+    def _list(self, request: httpx.Request, found: list[dict[str, Any]]) -> httpx.Response:
+        tag = {"ETag": _tag({"all": found})}
+        if request.headers.get("if-none-match") == tag["ETag"]:
+            self.unchanged += 1
+            return httpx.Response(304, headers=tag)
+        return httpx.Response(200, json=found, headers=tag)
+
     def _limits(self, query: dict[str, str]) -> httpx.Response:
         self.queries.append(query)
         wanted = query.get("limit")
@@ -136,7 +145,7 @@ class FakeAdmin:
             case ["GET", "config", plural]:
                 found = self.sections[plural.replace("-", "_")].values()
                 wanted = request.url.params.get_list("label")
-                return httpx.Response(200, json=[one for one in found if _has(one, wanted)])
+                return self._list(request, [one for one in found if _has(one, wanted)])
             case [method, "config", plural, name]:
                 section = self.sections[plural.replace("-", "_")]
                 if name not in section:

@@ -82,6 +82,16 @@ class AdminApi:
         """The JSON at a path below /api/v1, given by its unquoted parts."""
         return self._ask("GET", api_path(*path), params=query)
 
+    def get_again(
+        self, etag: str, *path: str, query: Mapping[str, str | Sequence[str]] | None = None
+    ) -> tuple[Any, str] | None:
+        """The JSON at a path, and its ETag; None while it has this ETag. Without an ETag, the same as `get`."""
+        headers = {"If-None-Match": etag} if etag else {}
+        response = self._answer("GET", api_path(*path), params=query, headers=headers)
+        if response.status_code == httpx.codes.NOT_MODIFIED:
+            return None
+        return self._read(response), response.headers.get("etag", "")
+
     def read(self, *path: str) -> tuple[Any, str]:
         """The JSON at a path, and its ETag: the condition of a later `put`."""
         response = self._answer("GET", api_path(*path))

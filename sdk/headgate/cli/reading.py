@@ -69,9 +69,8 @@ def get(
         raise Failure("--label chooses from all resources of a kind that can be applied", USAGE)
     with ctx.obj.api() as api:
         if watch:
-            watching.watch(
-                lambda: resources.fetch(api, meant, name, label or ()), meant, as_json=output is Output.JSON
-            )
+            asked = resources.fetcher(api, meant, name, label or ())
+            watching.watch(asked, meant, as_json=output is Output.JSON)
             return
         rows = resources.fetch(api, meant, name, label or ())
     print_resources(meant, rows, output, one=name is not None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from headgate.cli.api import AdminApi, ApiError, as_option
@@ -20,7 +20,32 @@ def fetch(api: AdminApi, kind: Kind, name: str | None, labels: Sequence[str] = (
             return [api.get(*kind.path, name)]
         except ApiError as refused:
             raise absent(api, kind, name) if refused.status == 404 else refused from refused
-    rows = api.get(*kind.path, query={"label": labels} if labels else None)
+    return _chosen(kind, name, api.get(*kind.path, query=_query(labels)))
+
+
+def fetcher(
+    api: AdminApi, kind: Kind, name: str | None, labels: Sequence[str] = ()
+) -> Callable[[], list[dict[str, Any]] | None]:
+    """A function that does the same as `fetch`, again and again; it returns None while nothing has changed."""
+    etag = ""
+
+    def again() -> list[dict[str, Any]] | None:
+        nonlocal etag
+        if kind.writable and name is not None:
+            return fetch(api, kind, name)
+        if (found := api.get_again(etag, *kind.path, query=_query(labels))) is None:
+            return None
+        rows, etag = found
+        return _chosen(kind, name, rows)
+
+    return again
+
+
+def _query(labels: Sequence[str]) -> dict[str, Sequence[str]] | None:
+    return {"label": labels} if labels else None
+
+
+def _chosen(kind: Kind, name: str | None, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     if kind.plural == "instances":
         rows = _instances(rows)
     if name is not None:

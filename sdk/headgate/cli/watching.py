@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from time import sleep
 from typing import Any
 
@@ -22,7 +22,11 @@ PAUSE = 2.0
 Row = Mapping[str, Any]
 
 
-def watch(fetch: Callable[[], list[dict[str, Any]]], kind: Kind, *, as_json: bool) -> None:
+Fetch = Callable[[], Sequence[Row] | None]
+"""Returns all rows, or None if they are the same as before."""
+
+
+def watch(fetch: Fetch, kind: Kind, *, as_json: bool) -> None:
     """Show the results of `fetch` repeatedly, until Ctrl-C. Raises Failure if the first call fails, or for a 403."""
     printer = _Lines() if as_json else _Table(kind)
     known: dict[str, Row] | None = None
@@ -41,18 +45,18 @@ def watch(fetch: Callable[[], list[dict[str, Any]]], kind: Kind, *, as_json: boo
                 answered = False
             else:
                 answered = True
-                _show(printer, known or {}, now)
-                known = now
+                if now is not None:
+                    _show(printer, known or {}, now)
+                    known = now
             sleep(PAUSE)
     except KeyboardInterrupt:
         return
 
 
-def _asked(
-    fetch: Callable[[], list[dict[str, Any]]], kind: Kind, known: Mapping[str, Row] | None
-) -> dict[str, Row]:
+def _asked(fetch: Fetch, kind: Kind, known: Mapping[str, Row] | None) -> dict[str, Row] | None:
     try:
-        return {_name(kind, row): row for row in fetch()}
+        rows = fetch()
+        return None if rows is None else {_name(kind, row): row for row in rows}
     except Absent:
         if known is None:
             raise

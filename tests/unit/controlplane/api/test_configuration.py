@@ -75,6 +75,28 @@ async def test_a_client_that_has_it_gets_304(orders: httpx.AsyncClient) -> None:
         assert answer.headers["ETag"] == tag
 
 
+async def test_a_client_that_has_a_list_gets_304(orders: httpx.AsyncClient) -> None:
+    await orders.put(f"{ROUTES}/orders", json=route())
+    first = await orders.get(ROUTES)
+    known = {"If-None-Match": first.headers["ETag"]}
+
+    async def status(path: str = ROUTES) -> int:
+        return (await orders.get(path, headers=known)).status_code
+
+    await orders.put("/api/v1/config/scopes/orders:write", json={})
+    assert (await status(), await status(f"{ROUTES}?limit=1")) == (304, 304)
+    assert await status("/api/v1/config/scopes") == await status("/api/v1/routes") == 200
+    for change in (
+        orders.put(f"{ROUTES}/orders", json=route(timeout=3.0)),
+        orders.put(f"{ROUTES}/new", json=route(prefix="/new")),
+        orders.delete(f"{ROUTES}/new"),
+    ):
+        assert (await change).is_success
+        assert await status() == 200
+        known["If-None-Match"] = (await orders.get(ROUTES)).headers["ETag"]
+        assert await status() == 304
+
+
 @pytest.mark.parametrize(
     ("header", "condition", "status"),
     [

@@ -51,6 +51,14 @@ def test_a_line_for_whatever_changes(
     ]
 
 
+def test_what_has_not_changed_is_not_read_again(
+    logged_in: Run, admin: FakeAdmin, steps: list[Callable[[], None]]
+) -> None:
+    steps += [lambda: None, admin.sections["scopes"].clear, lambda: None]
+    assert logged_in("get", "scopes", "--watch").exit_code == 0
+    assert (admin.requests.count("GET api/v1/config/scopes"), admin.unchanged) == (4, 2)
+
+
 def test_objects_for_programs(logged_in: Run, admin: FakeAdmin, steps: list[Callable[[], None]]) -> None:
     scopes = admin.sections["scopes"]
     steps += [scopes.clear]
