@@ -41,6 +41,11 @@ def models_answer(values: Iterable[BaseModel], status: int = 200) -> Response:
     return Response(b"[%s]" % listed, status, NO_CACHE, "application/json")
 
 
+def json_text(value: object) -> bytes:
+    """JSON as in answers."""
+    return _json(value).encode()
+
+
 def _json(value: object) -> str:
     """Lists of many are made in lots, however deep they lie, so that other threads run in between."""
     if isinstance(value, dict) and _is_long(value):
@@ -66,9 +71,9 @@ def _plain(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def not_modified(tag: int | str) -> Response:
+def not_modified(tag: int | str, headers: Mapping[str, str] | None = None) -> Response:
     """The client has the content with this tag already (RFC 9110 §15.4.5)."""
-    return Response(status_code=304, headers={**NO_CACHE, "ETag": etag(tag)})
+    return Response(status_code=304, headers={**NO_CACHE, "ETag": etag(tag), **(headers or {})})
 
 
 _ANY: TypeAdapter[object] = TypeAdapter(object)

@@ -11,9 +11,10 @@ from importlib.resources import files
 from starlette.responses import Response
 
 from controlplane.api import shapes
-from controlplane.api.answers import NO_CACHE, json_answer
+from controlplane.api.answers import json_answer, json_text
+from controlplane.api.kept import KeptText
 from controlplane.api.openapi import describe
-from controlplane.api.operation import ROOT, Answer, Call, Operation, get
+from controlplane.api.operation import IF_NONE_MATCH, ROOT, Answer, Call, Operation, get
 from controlplane.api.reference import page
 
 Table = Callable[[], Iterable[Operation]]
@@ -44,41 +45,18 @@ def _style() -> tuple[str, str]:
     return style, f"{policy}; frame-ancestors 'none'"
 
 
-class _Once:
-    """A text that is made by the first who asks, and kept: it takes a while, and anybody may ask for the reference."""
-
-    def __init__(self, make: Callable[[str], bytes | memoryview]) -> None:
-        """`make` takes the version."""
-        self._make = make
-        self._made: dict[str, bytes | memoryview] = {}
-
-    async def of(self, call: Call) -> bytes | memoryview:
-        """The text for the version of this control plane."""
-        version = call.parts.version
-        if version not in self._made:
-            await call.parts.commands.reads.run(lambda: self._keep(version))
-        return self._made[version]
-
-    def _keep(self, version: str) -> None:
-        # One at a time, and others may have waited for the same.
-        if version not in self._made:
-            self._made[version] = self._make(version)
-
-
 def operations(table: Table) -> Iterator[Operation]:
     """The operations that describe all operations of `table`, these included."""
 
     style, policy = _style()
-    described = _Once(lambda version: json_answer(describe(table(), version)).body)
-    drawn = _Once(lambda version: page(describe(table(), version), style).encode())
+    described = KeptText(lambda version: json_text(describe(table(), version)), "application/json")
+    drawn = KeptText(
+        lambda version: page(describe(table(), version), style).encode(),
+        "text/html",
+        {"Content-Security-Policy": policy},
+    )
 
-    async def openapi(call: Call) -> Response:
-        return Response(await described.of(call), headers=NO_CACHE, media_type="application/json")
-
-    async def reference(call: Call) -> Response:
-        headers = {"Content-Security-Policy": policy}
-        return Response(await drawn.of(call), headers=headers, media_type="text/html")
-
+    known = Answer(304, "The client's copy is current")
     yield get(
         "/",
         index,
@@ -91,18 +69,23 @@ def operations(table: Table) -> Iterator[Operation]:
     )
     yield get(
         f"{ROOT}/openapi.json",
-        openapi,
+        described.answer,
         "getOpenapi",
         "This description",
-        Answer(200, "OpenAPI", {"type": "object"}),
+        Answer(200, "OpenAPI", {"type": "object"}, etag=True),
+        known,
+        parameters=(IF_NONE_MATCH,),
+        refusals=(400,),
     )
     yield get(
         "/docs",
-        reference,
+        drawn.answer,
         "getReference",
         "This description as a page",
-        Answer(200, "HTML that loads nothing from other servers", {"type": "string"}, "text/html"),
+        Answer(200, "HTML that loads nothing from other servers", {"type": "string"}, "text/html", etag=True),
+        known,
         access="public",
         tag="process",
-        refusals=(503,),
+        parameters=(IF_NONE_MATCH,),
+        refusals=(400, 503),
     )

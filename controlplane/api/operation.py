@@ -99,6 +99,7 @@ DRY_RUN = Parameter(
     "dry_run", "Report what would change, and write nothing.", schema={"type": "boolean", "default": False}
 )
 
+IF_NONE_MATCH = Parameter("If-None-Match", "Only if the content has another ETag.", "header")
 FORCE = Parameter(
     "force",
     "Also make a change that defeats a built-in resource. Without it, the refusal names the consequence.",

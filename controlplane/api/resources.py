@@ -18,6 +18,7 @@ from controlplane.api.operation import (
     ADMIN,
     DRY_RUN,
     FORCE,
+    IF_NONE_MATCH,
     ROOT,
     Answer,
     Body,
@@ -37,7 +38,6 @@ from controlplane.model.resources import RateLimit, Service, documents
 from controlplane.model.stored import Stamped
 
 _IF_MATCH = Parameter("If-Match", "Only if the resource has this ETag; * for any.", "header")
-_IF_NONE_MATCH = Parameter("If-None-Match", "Only if the content has another ETag.", "header")
 _ONLY_NEW = Parameter("If-None-Match", "*: only if the resource does not exist yet.", "header")
 _DELETE_BUILT_IN = Parameter(
     "force",
@@ -214,7 +214,7 @@ def _crud(form: Form, path: str, named: str, name: str, list_id: str) -> Iterato
         Answer(200, "Sorted by name", many(form.schema), etag=plain, link=True),
         *revalidated,
         tag="configuration",
-        parameters=(*selection.PARAMETERS, *((_IF_NONE_MATCH,) if plain else ())),
+        parameters=(*selection.PARAMETERS, *((IF_NONE_MATCH,) if plain else ())),
         refusals=(400,),
     )
     yield Operation(
@@ -237,7 +237,7 @@ def _crud(form: Form, path: str, named: str, name: str, list_id: str) -> Iterato
         Answer(200, "The stored resource", form.schema, etag=True),
         *revalidated,
         tag="configuration",
-        parameters=(_IF_NONE_MATCH,) if plain else (),
+        parameters=(IF_NONE_MATCH,) if plain else (),
         refusals=(400, 404) if plain else (404,),
     )
     yield Operation(

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from controlplane.api import docs
+from controlplane.api.kept import accepts_gzip
 from controlplane.api.openapi import describe
 from controlplane.api.operation import Operation
 from controlplane.api.table import operations
@@ -134,3 +135,38 @@ async def test_pages_of_named_origins_may_call(admin: httpx.AsyncClient, api: Ap
         assert "Access-Control-Allow-Credentials" not in answer.headers
         stranger = {**asked, "Origin": "https://evil.example"}
         assert (await client.options("/api/v1/routes/a", headers=stranger)).status_code == 400
+
+
+@pytest.mark.parametrize("path", ["/docs", "/api/v1/openapi.json"])
+async def test_it_is_compressed_and_revalidated(admin: httpx.AsyncClient, path: str) -> None:
+    plain = await admin.get(path, headers={"Accept-Encoding": "identity"})
+    packed = await admin.get(path, headers={"Accept-Encoding": "br, gzip;q=0.5"})
+    assert "Content-Encoding" not in plain.headers
+    assert (packed.headers["Content-Encoding"], packed.headers["Vary"]) == ("gzip", "Accept-Encoding")
+    assert packed.text == plain.text
+    assert int(packed.headers["Content-Length"]) < len(plain.content) / 5
+    assert packed.headers["ETag"] != plain.headers["ETag"]
+    for answer, coding in ((plain, "identity"), (packed, "gzip")):
+        known = {"If-None-Match": answer.headers["ETag"], "Accept-Encoding": coding}
+        again = await admin.get(path, headers=known)
+        assert (again.status_code, again.content) == (304, b"")
+        assert again.headers["ETag"] == answer.headers["ETag"]
+        assert (await admin.get(path, headers=known | {"If-None-Match": '"other"'})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("field", "accepted"),
+    [
+        ("", False),
+        ("gzip", True),
+        ("GZIP ; q=1.0", True),
+        ("deflate, x-gzip", True),
+        ("gzip;q=0, *", False),
+        ("*;q=0, gzip", True),
+        ("*", True),
+        ("gzip;q=1.1.1", False),
+        ("gzippy, identity", False),
+    ],
+)
+def test_who_takes_gzip(field: str, accepted: bool) -> None:
+    assert accepts_gzip(field) is accepted
