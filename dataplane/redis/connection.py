@@ -150,9 +150,7 @@ class Connection(asyncio.Protocol):
         """
         assert self.transport is not None
         if self._ended:
-            now = monotonic()
-            for question in questions:
-                question.failed(now)
+            self._fail(questions)
             return
         self._batches.append(_Batch(questions, deadline, counts))
         self.transport.write(b"".join([question.command for question in questions]))
@@ -217,15 +215,19 @@ class Connection(asyncio.Protocol):
             return
         self._ended = reason or "closed"
         self._owner.ended(self, reason)
-        now = monotonic()
         batches, self._batches = self._batches, deque()
         for batch in batches:
             if not batch.late:
-                for question in batch.questions[batch.done :]:
-                    if isinstance(question, Reply):
-                        question.refused(self._ended)
-                    else:
-                        question.failed(now)
+                self._fail(batch.questions[batch.done :])
+
+    def _fail(self, questions: Sequence[Question]) -> None:
+        """There are no replies to these, because the connection has ended."""
+        now = monotonic()
+        for question in questions:
+            if isinstance(question, Reply):
+                question.refused(self._ended)
+            else:
+                question.failed(now)
 
 
 def _complaint(data: bytes) -> str:
