@@ -1,0 +1,164 @@
+"""What values do to the objects of both planes: images, variables, spread, Services, accounts; and old values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.integration.deploy.test_chart_valid import LOAD_BALANCER, MATRIX
+from tests.support.chart import NEEDED, Objects, container, environment, helm, pod, render
+
+PLANES = ("controlplane", "dataplane")
+
+
+@pytest.fixture(scope="module")
+def default() -> Objects:
+    return render(NEEDED)
+
+
+def variable(objects: Objects, plane: str, name: str) -> str:
+    value: str = environment(objects, plane)[name]["value"]
+    return value
+
+
+def ports(objects: Objects, service: str) -> dict[str, dict[str, Any]]:
+    return {port["name"]: port for port in objects[f"Service/demo-headgate-{service}"]["spec"]["ports"]}
+
+
+def test_images_are_composed_of_their_parts() -> None:
+    image = {"registry": "own.example.org/", "tag": "2", "digest": "sha256:" + "a" * 64}
+    values = {"image": {"registry": "r.example.org"}, "dataplane": {"image": image}}
+    objects = render({**NEEDED, **values})
+    assert container(objects, "controlplane")["image"].startswith("r.example.org/headgate-controlplane:")
+    assert container(objects, "dataplane")["image"] == (
+        "own.example.org/headgate-dataplane@sha256:" + "a" * 64
+    )
+
+
+def test_data_planes_use_a_headless_service_of_the_control_planes(default: Objects) -> None:
+    assert variable(default, "dataplane", "CONTROLPLANE") == "demo-headgate-controlplane-headless:50051"
+    service = default["Service/demo-headgate-controlplane-headless"]["spec"]
+    assert service["clusterIP"] == "None" and "publishNotReadyAddresses" not in service
+    labels = default["Deployment/demo-headgate-controlplane"]["spec"]["template"]["metadata"]["labels"]
+    assert service["selector"].items() <= labels.items()
+
+
+@pytest.mark.parametrize("plane", PLANES)
+def test_pods_of_one_revision_spread_over_zones_and_nodes(default: Objects, plane: str) -> None:
+    constraints = pod(default, plane)["topologySpreadConstraints"]
+    keys = [each["topologyKey"] for each in constraints]
+    assert keys == ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
+    for each in constraints:
+        assert each["labelSelector"]["matchLabels"]["app.kubernetes.io/component"] == plane
+        assert each["matchLabelKeys"] == ["pod-template-hash"]
+
+
+def test_the_grace_period_follows_the_drain() -> None:
+    objects = render({**NEEDED, "dataplane": {"drainTimeout": 100, "preStopSeconds": 20}})
+    assert pod(objects, "dataplane")["terminationGracePeriodSeconds"] == 130
+    assert pod(objects, "controlplane")["terminationGracePeriodSeconds"] == 25
+    hook = container(objects, "dataplane")["lifecycle"]["preStop"]
+    assert hook == {"sleep": {"seconds": 20}}, "without a shell in the image"
+
+
+def test_variables_of_the_user_replace_those_of_the_chart() -> None:
+    plane = {"env": {"WORKERS": "3", "NODE": "a"}, "extraEnv": [{"name": "NODE", "value": "b"}]}
+    objects = render({**NEEDED, "dataplane": plane})
+    assert [variable(objects, "dataplane", name) for name in ("WORKERS", "NODE")] == ["3", "b"]
+
+
+@pytest.mark.parametrize("plane", PLANES)
+def test_budgets_never_block_the_eviction_of_pods_that_are_not_ready(default: Objects, plane: str) -> None:
+    budget = default[f"PodDisruptionBudget/demo-headgate-{plane}"]["spec"]
+    assert (budget["maxUnavailable"], budget["unhealthyPodEvictionPolicy"]) == (1, "AlwaysAllow")
+
+
+def test_https_has_a_port_and_every_certificate_a_folder() -> None:
+    values = {"tls": {"enabled": True, "secrets": ["a", "b"]}, "http": {"enabled": False}}
+    objects = render({**NEEDED, "dataplane": values})
+    assert variable(objects, "dataplane", "TLS_LISTEN") == "0.0.0.0:8443"
+    assert variable(objects, "dataplane", "LISTEN") == "127.0.0.1:8000"
+    pairs = [pair.split(":") for pair in variable(objects, "dataplane", "TLS_CERTS").split(",")]
+    mounts = {mount["mountPath"] for mount in container(objects, "dataplane")["volumeMounts"]}
+    assert {path.rpartition("/")[0] for pair in pairs for path in pair} <= mounts
+    found = ports(objects, "dataplane")
+    assert found.keys() == {"https"} and found["https"]["port"] == 443
+
+
+def test_a_load_balancer_has_its_settings() -> None:
+    values = {"service": LOAD_BALANCER, "proxyProtocolFrom": ["192.0.2.0/24", "198.51.100.7"]}
+    objects = render({**NEEDED, "dataplane": values})
+    assert variable(objects, "dataplane", "PROXY_PROTOCOL_FROM") == "192.0.2.0/24,198.51.100.7"
+    found = objects["Service/demo-headgate-dataplane"]
+    assert found["metadata"]["annotations"] == {"a": "b"}
+    for name in ("type", "loadBalancerClass", "loadBalancerSourceRanges", "externalTrafficPolicy"):
+        assert found["spec"][name] == LOAD_BALANCER[name]
+
+
+def test_pods_with_ipv6_addresses_listen_on_them() -> None:
+    objects = render({**NEEDED, "ipFamily": "IPv6"})
+    assert variable(objects, "controlplane", "ADVERTISE") == "[$(POD_IP)]:8080"
+    assert variable(objects, "controlplane", "GRPC_LISTEN") == "[::]:50051"
+    for name in ("LISTEN", "STATUS_LISTEN"):
+        assert variable(objects, "dataplane", name).startswith("[::]:")
+    dual = render({**NEEDED, "dataplane": {"service": {"ipFamilyPolicy": "PreferDualStack"}}})
+    assert variable(dual, "dataplane", "LISTEN") == "[::]:8000"
+    assert variable(dual, "controlplane", "ADVERTISE") == "$(POD_IP):8080"
+
+
+@pytest.mark.parametrize("plane", PLANES)
+def test_no_pod_may_use_the_kubernetes_api(default: Objects, plane: str) -> None:
+    assert pod(default, plane)["automountServiceAccountToken"] is False
+    account = pod(default, plane)["serviceAccountName"]
+    assert default[f"ServiceAccount/{account}"]["automountServiceAccountToken"] is False
+    assert not [key for key in default if key.startswith(("Role", "Cluster"))]
+
+
+def test_rules_give_control_planes_a_role_and_a_token() -> None:
+    objects = render({**NEEDED, **MATRIX["load balancers"]})
+    assert pod(objects, "controlplane")["automountServiceAccountToken"] is True
+    assert pod(objects, "dataplane")["automountServiceAccountToken"] is False
+    binding = objects["RoleBinding/demo-headgate-controlplane"]
+    assert binding["subjects"][0]["name"] == pod(objects, "controlplane")["serviceAccountName"]
+
+
+BEFORE = yaml.safe_load(
+    """
+    controlplane:
+      image: {repository: registry.example.org/headgate-controlplane, tag: 0.1.0, pullPolicy: Always}
+      env: {LOG_LEVEL: debug}
+      adminTls: {secret: admin-tls, ca: true}
+    dataplane:
+      workers: 2
+      service: {type: LoadBalancer, port: 8080, annotations: {a: b}}
+      autoscaling: {enabled: true, minReplicas: 3, maxReplicas: 9, targetCPUUtilizationPercentage: 50}
+    serviceAccount: {annotations: {iam: role}}
+    scrapeAnnotations: true
+    """
+)
+"""Values of the first chart, from before these templates."""
+
+
+def test_values_of_the_first_chart_still_hold_and_selectors_stay() -> None:
+    objects = render({**NEEDED, **BEFORE})
+    for plane in PLANES:
+        # Selectors of a Deployment cannot change.
+        assert objects[f"Deployment/demo-headgate-{plane}"]["spec"]["selector"]["matchLabels"] == {
+            "app.kubernetes.io/name": "headgate",
+            "app.kubernetes.io/instance": "demo",
+            "app.kubernetes.io/component": plane,
+        }
+        assert objects[f"ServiceAccount/demo-headgate-{plane}"]["metadata"]["annotations"] == {"iam": "role"}
+    assert container(objects, "controlplane")["image"] == "registry.example.org/headgate-controlplane:0.1.0"
+    assert variable(objects, "controlplane", "LOG_LEVEL") == "debug"
+    assert ports(objects, "dataplane")["http"]["port"] == 8080
+
+
+def test_an_upgrade_that_keeps_the_old_defaults_says_what_to_do() -> None:
+    missing: dict[str, Any] = dict.fromkeys(("ipFamily", "image", "monitoring", "networkPolicy"))
+    missing["dataplane"] = dict.fromkeys(("upstreamTls", "tls", "pdb", "probes", "http"))
+    for _ in range(3):
+        with pytest.raises(helm.HelmError, match="use --reset-then-reuse-values"):
+            render({**NEEDED, **missing})
