@@ -1,58 +1,84 @@
-# One image per plane, from one file:
-#   docker build --target controlplane -t headgate-controlplane .
-#   docker build --target dataplane    -t headgate-dataplane .
-# BASE takes any image with Python 3.11 or newer and pip. The images say what they are made of where it is given:
-#   --build-arg VERSION="$(cat VERSION)" --build-arg REVISION="$(git rev-parse HEAD)"
-ARG BASE=python:3.11-slim
+# One file, three images: controlplane, dataplane and sdk (the command line). `make images` builds them; by hand:
+#   docker build --target dataplane -t headgate-dataplane .
+# BASE: an image of Debian with Python 3.11 or newer and pip. What is built in it is copied to RUNTIME_BASE, an empty one
+# by default: without a shell and a package manager. RUNTIME_BASE=debian:bookworm-slim makes images to look around in.
+ARG BASE=python:3.11-slim-bookworm
+ARG RUNTIME_BASE=scratch
 
 FROM ${BASE} AS build
+# A compiler for the request path, and strip. BASE may bring them.
+RUN command -v cc >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev; }
 WORKDIR /src
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_CONSTRAINT=/src/constraints.txt
+# PIP_BUILD_CONSTRAINT: newer versions of pip do not apply the other one to build environments.
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_COMPILE=1 PIP_ROOT_USER_ACTION=ignore \
+    PIP_CONSTRAINT=/src/constraints.txt PIP_BUILD_CONSTRAINT=/src/constraints.txt
+# Nothing of a build may be in what is built: times, the order of sets, names of temporary folders.
+ARG SOURCE_DATE_EPOCH=1580601600
+ENV SOURCE_DATE_EPOCH=$SOURCE_DATE_EPOCH PYTHONHASHSEED=0 CFLAGS=-g0
 COPY constraints.txt VERSION LICENSE ./
 COPY proto proto
-# The base's pip fills an environment that has none itself.
-RUN python3 -m venv --without-pip /opt/headgate && python3 -m pip --python /opt/headgate/bin/python install ./proto
+RUN python3 -m venv --without-pip /opt/headgate && python3 -m pip wheel --no-deps --wheel-dir /wheels ./proto
+COPY deploy/rootfs deploy/rootfs
 
-FROM build AS build-controlplane
+FROM build AS runtime
+COPY deploy/healthcheck.py deploy/
+# The home of the images' user, which a COPY of its own makes that user's.
+RUN python3 -m deploy.rootfs runtime /image && mkdir -p /homes/headgate && touch -d @$SOURCE_DATE_EPOCH /homes/headgate
+
+# The base's pip fills an environment that has none itself. Others' packages are installed from wheels alone: a source
+# distribution would be built with whatever is there.
+FROM runtime AS build-controlplane
 COPY controlplane controlplane
-RUN python3 -m pip --python /opt/headgate/bin/python install ./controlplane
+RUN python3 -m pip wheel --no-deps --wheel-dir /wheels ./controlplane
+RUN python3 -m pip --python /opt/headgate/bin/python install --only-binary :all: /wheels/*.whl
+RUN python3 -m deploy.rootfs environment /opt/headgate /layer headgate-controlplane /image
 
-FROM build AS build-dataplane
-# The request path is compiled: BASE needs Debian's packages and Python's headers for that. COMPILE=false leaves it out.
+FROM runtime AS build-dataplane
 ARG COMPILE=true
-RUN if [ "$COMPILE" = true ]; then apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev; fi
 COPY dataplane dataplane
-RUN HATCH_BUILD_HOOK_ENABLE_CUSTOM=$COMPILE python3 -m pip --python /opt/headgate/bin/python install ./dataplane
+RUN HATCH_BUILD_HOOK_ENABLE_CUSTOM=$COMPILE python3 -m pip wheel --no-deps --wheel-dir /wheels ./dataplane
+RUN python3 -m pip --python /opt/headgate/bin/python install --only-binary :all: /wheels/*.whl
+RUN python3 -m deploy.rootfs environment /opt/headgate /layer headgate-dataplane /image
 
-FROM ${BASE} AS runtime
-# Nothing is installed in a running container: not even the base's pip, nor the wheels of it that venv would use.
-RUN (PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip uninstall --yes --root-user-action=ignore setuptools wheel pip || true) \
-    && rm -rf /usr/local/lib/python3*/ensurepip /usr/lib/python3*/ensurepip \
-    && useradd --system --uid 65532 --home-dir /var/lib/headgate --create-home headgate
-COPY deploy/healthcheck.py /opt/headgate-healthcheck.py
-USER 65532
+FROM runtime AS build-sdk
+COPY sdk sdk
+RUN python3 -m pip wheel --no-deps --wheel-dir /wheels ./sdk
+RUN python3 -m pip --python /opt/headgate/bin/python install --only-binary :all: /wheels/headgate_api-*.whl "headgate-sdk[cli] @ file://$(echo /wheels/headgate_sdk-*.whl)"
+RUN python3 -m deploy.rootfs environment /opt/headgate /layer "headgate-sdk[cli]" /image
+
+FROM ${RUNTIME_BASE} AS image
+COPY --from=runtime /image/ /
+COPY --from=runtime --chown=65532:65532 /homes/ /var/lib/
+USER 65532:65532
 WORKDIR /var/lib/headgate
-ENV PATH=/opt/headgate/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+ENV PATH=/opt/headgate/bin:/usr/local/bin:/usr/bin:/bin HOME=/var/lib/headgate \
+    LANG=C.UTF-8 PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 ARG VERSION=unknown
 ARG REVISION=unknown
 LABEL org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION"
 
-FROM runtime AS controlplane
+FROM image AS controlplane
 LABEL org.opencontainers.image.title="Headgate control plane" \
       org.opencontainers.image.description="Keeps routes, scopes, limits and services in etcd and streams them to data planes"
-COPY --from=build-controlplane /opt/headgate /opt/headgate
+COPY --from=build-controlplane /layer/ /
 ENV ADMIN_LISTEN=0.0.0.0:8080 GRPC_LISTEN=0.0.0.0:50051
 EXPOSE 8080 50051
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["python3", "/opt/headgate-healthcheck.py", "ADMIN_LISTEN"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["python3", "-IS", "/opt/headgate-healthcheck.py", "ADMIN_LISTEN"]
 ENTRYPOINT ["headgate-controlplane"]
 
-FROM runtime AS dataplane
+FROM image AS dataplane
 LABEL org.opencontainers.image.title="Headgate data plane" \
       org.opencontainers.image.description="Proxies requests and enforces tokens, scopes, limits and breakers"
-COPY --from=build-dataplane /opt/headgate /opt/headgate
+COPY --from=build-dataplane /layer/ /
 ENV LISTEN=0.0.0.0:8000 STATUS_LISTEN=0.0.0.0:8001 CACHE_DIR=/var/lib/headgate/cache
 EXPOSE 8000 8001
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["python3", "/opt/headgate-healthcheck.py", "STATUS_LISTEN"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["python3", "-IS", "/opt/headgate-healthcheck.py", "STATUS_LISTEN"]
 ENTRYPOINT ["headgate-dataplane"]
+
+FROM image AS sdk
+LABEL org.opencontainers.image.title="Headgate command line and SDK" \
+      org.opencontainers.image.description="The command headgate: apply, diff, get, status, register, drain"
+COPY --from=build-sdk /layer/ /
+ENTRYPOINT ["headgate"]

@@ -73,7 +73,7 @@ test: check unit ## Everything: checks, then unit, contract, integration and sys
 check: $(FOR_TESTS) ## Formatting, lint, types, imports, generated code
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy proto/headgate_api controlplane dataplane sdk/headgate demo examples tests
+	$(BIN)/mypy proto/headgate_api controlplane dataplane sdk/headgate demo deploy examples tests
 	$(BIN)/lint-imports
 	$(BIN)/buf lint
 	$(BIN)/buf breaking --against proto/baseline.binpb
@@ -159,6 +159,22 @@ dist: $(FOR_DEMO) ## Build the wheels of the four distributions into dist/
 .PHONY: dist-check
 dist-check: dist $(FOR_TESTS) ## Build the wheels and install them into clean environments
 	@WHEELS=dist $(BIN)/pytest -q tests/system/test_wheels.py
+
+# What images are built from: an image of Debian with Python and pip.
+BASE ?= python:3.11-slim-bookworm
+IMAGE_PREFIX ?= headgate
+.PHONY: images
+images: ## Build the images, and write the SBOM of each to build/images (BASE=…, IMAGE_PREFIX=registry/headgate, ONLY="dataplane", BUILD_ARGS=…)
+	@"$(PYTHON)" -m deploy.images --base "$(BASE)" --prefix "$(IMAGE_PREFIX)" $(if $(ONLY),--only $(ONLY)) $(BUILD_ARGS)
+
+.PHONY: release
+release: $(FOR_DEMO) ## Release VERSION=X.Y.Z: changelog, versions, commit, tag; wheels, chart, checksums in dist (DRY_RUN=1: keep nothing)
+	@test -n "$(VERSION)" || { echo "Which version? make release VERSION=X.Y.Z" >&2; exit 2; }
+	@$(BIN)/python -m deploy.release "$(VERSION)" --prefix "$(IMAGE_PREFIX)" $(if $(DRY_RUN),--dry-run)
+
+.PHONY: docker-test
+docker-test: $(FOR_TESTS) ## Build the images and test them in containers (BASE=…, BUILD_ARGS=…; needs a Docker engine)
+	@HEADGATE_TEST_BASE="$(BASE)" HEADGATE_TEST_BUILD="$(BUILD_ARGS)" $(BIN)/pytest tests/docker
 
 .PHONY: bench
 bench: $(FOR_BENCH) $(COMPILED) ## Measure one worker against nginx, Envoy, HAProxy, Caddy (QUICK=1, ONLY=policy, FIRST=1); fails if a figure misses its goal

@@ -1,9 +1,11 @@
-"""The Dockerfile's two images: labels, a health check, and nothing to install with; and the health check itself."""
+"""The Dockerfile's images: labels, a health check, no shell; and the health check itself. tests/docker runs them."""
 
 from __future__ import annotations
 
 import http.server
+import json
 import re
+import ssl
 import subprocess
 import sys
 import threading
@@ -12,6 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from deploy.images import LIMITS
+from tests.support.certificates import Authority
+from tests.support.docker import NAMES
+
 ROOT = Path(__file__).parents[3]
 CHECK = ROOT / "deploy" / "healthcheck.py"
 STAGES = {
@@ -19,19 +25,29 @@ STAGES = {
     for stage in re.split(r"^FROM ", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)[1:]
 }
 PLANES = {"controlplane": "ADMIN_LISTEN", "dataplane": "STATUS_LISTEN"}
+IMAGES = (*PLANES, "sdk")
 
 
-@pytest.mark.parametrize("plane", PLANES)
-def test_an_image_says_what_it_is(plane: str) -> None:
-    stages = STAGES["runtime"] + STAGES[plane]
+@pytest.mark.parametrize("name", IMAGES)
+def test_an_image_says_what_it_is(name: str) -> None:
+    stages = STAGES["image"] + STAGES[name]
     for label in ("licenses", "version", "revision", "title", "description"):
         assert f"org.opencontainers.image.{label}=" in stages
 
 
 @pytest.mark.parametrize(("plane", "setting"), PLANES.items())
 def test_an_image_checks_the_port_that_it_listens_on(plane: str, setting: str) -> None:
-    assert f'CMD ["python3", "/opt/headgate-healthcheck.py", "{setting}"]' in STAGES[plane]
+    assert f'CMD ["python3", "-IS", "/opt/headgate-healthcheck.py", "{setting}"]' in STAGES[plane]
     assert re.search(rf"{setting}=0\.0\.0\.0:\d+", STAGES[plane])
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_an_image_needs_no_shell(name: str) -> None:
+    stages = STAGES["image"] + STAGES[name]
+    assert "\nRUN " not in stages
+    commands = re.findall(r"(?:CMD|ENTRYPOINT) (.*)", stages)
+    assert commands
+    assert all(json.loads(command) for command in commands)
 
 
 def test_what_is_copied_is_in_the_build_context() -> None:
@@ -42,11 +58,8 @@ def test_what_is_copied_is_in_the_build_context() -> None:
             assert (ROOT / source).exists()
 
 
-def test_no_image_has_pip() -> None:
-    assert "pip uninstall" in STAGES["runtime"]
-    assert "-m venv --without-pip /opt/headgate" in STAGES["build"]
-    for plane in PLANES:
-        assert "pip" not in STAGES[plane]
+def test_every_image_is_built_and_has_a_limit() -> None:
+    assert set(LIMITS) == set(IMAGES) == set(NAMES)
 
 
 class Plane(http.server.BaseHTTPRequestHandler):
@@ -71,11 +84,10 @@ def plane() -> Iterator[http.server.HTTPServer]:
     server.server_close()
 
 
-def check(listen: str) -> int:
-    """The exit code, with a proxy in the environment that nothing answers at."""
-    environment = {"STATUS_LISTEN": listen, "http_proxy": "http://127.0.0.1:1"}
-    command = [sys.executable, str(CHECK), "STATUS_LISTEN"]
-    return subprocess.run(command, env=environment, capture_output=True, check=False).returncode
+def check(listen: str, *path: str) -> int:
+    """The exit code."""
+    command = [sys.executable, "-IS", str(CHECK), "STATUS_LISTEN", *path]
+    return subprocess.run(command, env={"STATUS_LISTEN": listen}, capture_output=True, check=False).returncode
 
 
 @pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1)])
@@ -83,3 +95,28 @@ def test_the_check_tells_a_plane_that_is_well(plane: http.server.HTTPServer, sta
     plane.status = status  # type: ignore[attr-defined]
     assert check(f"0.0.0.0:{plane.server_port}") == code
     assert check(f"127.0.0.1:{plane.server_port}") == code
+
+
+def test_the_check_asks_another_path(plane: http.server.HTTPServer) -> None:
+    plane.status = 200  # type: ignore[attr-defined]
+    assert check(f"127.0.0.1:{plane.server_port}", "/ready") == 1
+
+
+def test_the_check_fails_where_nothing_answers(unused_tcp_port: int) -> None:
+    assert check(f"127.0.0.1:{unused_tcp_port}") == 1
+
+
+def test_the_check_speaks_tls_to_an_admin_api_that_does(tmp_path: Path) -> None:
+    certificate, key = Authority(tmp_path).issue("admin.example", hosts=["admin.example"])
+    server = http.server.HTTPServer(("127.0.0.1", 0), Plane)
+    server.status = 200  # type: ignore[attr-defined]
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.handle_request)
+    thread.start()
+    environment = {"ADMIN_LISTEN": f"127.0.0.1:{server.server_port}", "ADMIN_CERT": str(certificate)}
+    command = [sys.executable, "-IS", str(CHECK), "ADMIN_LISTEN"]
+    assert subprocess.run(command, env=environment, capture_output=True, check=False).returncode == 0
+    thread.join()
+    server.server_close()

@@ -1,0 +1,41 @@
+"""The virtual environment: the installed distributions and their programs, without what is not run."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatch
+from pathlib import Path
+
+from deploy.rootfs import files
+from deploy.rootfs.stdlib import INTERPRETER
+
+LEFT_OUT = (
+    *("__pycache__", "tests", "test", "_test"),
+    # Sources of extension modules, and what only a type checker reads.
+    *("*.pyi", "*.pxd", "*.pyx", "*.pxi", "*.c", "*.cc", "*.h", "*.a"),
+    # pip's own notes. What it lists has been stripped since.
+    *("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json"),
+)
+"""Patterns of names."""
+
+
+def wanted(path: Path) -> bool:
+    """Whether a file or folder of an environment is in images."""
+    if path.parts[0] == "bin" and len(path.parts) > 1:
+        return path.name.startswith("headgate")
+    if path.parts[0] == "include":
+        return False
+    return not any(fnmatch(path.name, pattern) for pattern in LEFT_OUT)
+
+
+def site_packages(environment: Path) -> Path:
+    """Where distributions are installed."""
+    (found,) = environment.glob("lib/python3*/site-packages")
+    return found
+
+
+def copy(environment: Path, out: Path) -> None:
+    """Copy the environment to the same path in the tree."""
+    files.copy_tree(environment, out, wanted)
+    programs = files.inside(out, environment) / "bin"
+    for name in ("python", "python3"):
+        files.link(str(INTERPRETER), programs / name)
