@@ -23,7 +23,6 @@ from controlplane.api.operation import (
     flag,
     many,
 )
-from controlplane.api.problems import HttpError
 from controlplane.aside import FEW
 from controlplane.commands.errors import Receipt
 from controlplane.fleet.redis_warnings import without_redis
@@ -38,9 +37,7 @@ UNFINISHED = (
 
 async def apply(call: Call) -> Response:
     """Apply a document; `?dry_run=true` only reports the changes, `?wait=` answers when they are served."""
-    dry, wait = flag(call, "dry_run"), rollout.asked(call, "dry_run", "force")
-    if dry and wait:
-        raise HttpError(400, "A dry run writes nothing: leave out wait")
+    wait, dry = rollout.asked_or_dry(call)
     force, document = flag(call, "force"), await body.document(call.request)
     receipt = await call.parts.commands.apply(document, author=call.author, force=force, dry_run=dry)
     receipt = _with_warnings(receipt, document, call)

@@ -106,7 +106,8 @@ def _status(call: Call) -> Callable[[Stamped], dict[str, object]]:
     serving = call.parts.fleet.tally.serving()
 
     def status(stamped: Stamped) -> dict[str, object]:
-        done = serving.count(stamped.revision)
+        # A resource of a dry run has no revision: nobody serves it.
+        done = serving.count(stamped.revision) if stamped.revision else 0
         return {"revision": stamped.revision, "serving": done, "connected": serving.connected}
 
     return status

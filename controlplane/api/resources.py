@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from starlette.responses import Response
 
-from controlplane.api import body, conditions, selection
+from controlplane.api import body, conditions, rollout, selection
 from controlplane.api.answers import json_answer, not_modified
 from controlplane.api.forms import Form, WithStatus
 from controlplane.api.operation import (
@@ -42,6 +42,12 @@ _ONLY_NEW = Parameter("If-None-Match", "*: only if the resource does not exist y
 _DELETE_BUILT_IN = Parameter(
     "force",
     "Also delete a built-in resource. Without it, the refusal names the consequence.",
+    schema={"type": "boolean", "default": False},
+)
+
+_DRY = Parameter(
+    "dry_run",
+    "Check it, and answer the resource as it would be; write nothing. Without an ETag in the answer, it would change.",
     schema={"type": "boolean", "default": False},
 )
 
@@ -100,7 +106,7 @@ def put(form: Form, named: str) -> Handler:
 
     async def handle(call: Call) -> Response:
         name, document = call.path(named), form.whole(await body.document(call.request))
-        only_new, force = _only_new(call), flag(call, "force")
+        only_new, force, (wait, dry) = _only_new(call), flag(call, "force"), rollout.asked_or_dry(call)
         present = await _present(call, form.kind, name)
         written = await call.parts.commands.put(
             form.kind,
@@ -109,10 +115,11 @@ def put(form: Form, named: str) -> Handler:
             if_match=_expected(call, present),
             if_none_match=only_new,
             force=force,
+            dry_run=dry,
             author=call.author,
         )
-        call.record.revision = written.revision
-        return await _one(call, form, written, 200 if present else 201)
+        await _written(call, written, wait, dry=dry)
+        return await _one(call, form, written, 200 if present or dry else 201)
 
     return handle
 
@@ -122,12 +129,17 @@ def patch(form: Form, named: str) -> Handler:
 
     async def handle(call: Call) -> Response:
         name, document = call.path(named), await body.merge_patch(call.request)
-        force = flag(call, "force")
-        expected = await _expected_of_present(call, form.kind, name)
+        force, (wait, dry) = flag(call, "force"), rollout.asked_or_dry(call)
         written = await call.parts.commands.patch(
-            form.kind, name, form.taken(document), if_match=expected, force=force, author=call.author
+            form.kind,
+            name,
+            form.taken(document),
+            if_match=await _expected_of_present(call, form.kind, name),
+            force=force,
+            dry_run=dry,
+            author=call.author,
         )
-        call.record.revision = written.revision
+        await _written(call, written, wait, dry=dry)
         return await _one(call, form, written)
 
     return handle
@@ -148,6 +160,12 @@ def delete(form: Form, named: str) -> Handler:
         return Response(status_code=204)
 
     return handle
+
+
+async def _written(call: Call, written: Stamped, wait: rollout.Wait | None, *, dry: bool) -> None:
+    """Note the outcome for the log, and wait for the data planes if that was asked for."""
+    call.record.revision, call.record.dry_run = written.revision, dry
+    await rollout.await_served(call, written.revision, wait)
 
 
 async def _present(call: Call, kind: str, name: str) -> int:
@@ -185,7 +203,9 @@ async def _one(
     if call.request.method not in ("GET", "HEAD"):
         await form.settle(call, stamped.revision)
     headers = {"Location": location} if location else {}
-    return json_answer((await form.show(call))(stamped), status, revision=stamped.revision, headers=headers)
+    # The resource of a dry run that found a change has no revision yet.
+    revision = stamped.revision or None
+    return json_answer((await form.show(call))(stamped), status, revision=revision, headers=headers)
 
 
 def operations() -> Iterator[Operation]:
@@ -253,8 +273,8 @@ def _crud(form: Form, path: str, named: str, name: str, list_id: str) -> Iterato
         ),
         tag="configuration",
         body=Body(form.model, example=form.model.EXAMPLE),
-        parameters=(_IF_MATCH, _ONLY_NEW, FORCE),
-        refusals=(409, 412),
+        parameters=(_IF_MATCH, _ONLY_NEW, FORCE, _DRY, *rollout.PARAMETERS),
+        refusals=(409, 412, 504),
     )
     yield Operation(
         method="PATCH",
@@ -270,8 +290,8 @@ def _crud(form: Form, path: str, named: str, name: str, list_id: str) -> Iterato
             body.PATCH_TYPES,
             example={"labels": {"team": "shop"}},
         ),
-        parameters=(_IF_MATCH, FORCE),
-        refusals=(404, 409, 412),
+        parameters=(_IF_MATCH, FORCE, _DRY, *rollout.PARAMETERS),
+        refusals=(404, 409, 412, 504),
     )
     yield Operation(
         method="DELETE",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from starlette.responses import Response
@@ -11,7 +11,7 @@ from starlette.responses import Response
 from controlplane.api import shapes
 from controlplane.api.answers import long_answer, model_answer
 from controlplane.api.numbers import MOST_REVISION, whole
-from controlplane.api.operation import ROOT, Answer, Call, Operation, Parameter, get
+from controlplane.api.operation import ROOT, Answer, Call, Operation, Parameter, flag, get
 from controlplane.api.problems import HttpError
 from controlplane.api.shapes import rejection
 from controlplane.fleet.progress import ALL, NodeProgress, Progress, Quorum
@@ -56,6 +56,14 @@ def asked(call: Call, *others: str) -> Wait | None:
     return Wait(_seconds(query["wait"]), quorum)
 
 
+def asked_or_dry(call: Call, *others: str) -> tuple[Wait | None, bool]:
+    """The wait of a change, and whether it is a dry run. HttpError 400, for unknown parameters too."""
+    dry, wait = flag(call, "dry_run"), asked(call, "dry_run", "force", *others)
+    if dry and wait:
+        raise HttpError(400, "A dry run writes nothing: leave out wait")
+    return wait, dry
+
+
 def _seconds(text: str) -> float:
     try:
         seconds = float(text)
@@ -72,18 +80,31 @@ async def finish(
     """Answer a change: at once with `status`, or when it is served; 409 when it was rejected, 504 after the wait."""
     if wait is None:
         return await long_answer(receipt, status)
-    seen = await call.parts.waiting.served(revision, wait.seconds, wait.quorum)
+    seen = await _served(call, revision, wait, receipt)
     receipt = {**receipt, **dict(shown(seen).model_dump())}
+    receipt.pop("unfinished", None)  # a served change is complete
+    return await long_answer(receipt)
+
+
+async def await_served(call: Call, revision: int, wait: Wait | None) -> None:
+    """The wait after a change whose answer does not tell of data planes. HttpError as in `finish`."""
+    if wait is not None:
+        await _served(call, revision, wait, {"revision": revision})
+
+
+async def _served(call: Call, revision: int, wait: Wait, receipt: Mapping[str, object]) -> Progress:
+    """HttpError, with the receipt and the state of each data plane, unless enough of them serve the change."""
+    seen = await call.parts.waiting.served(revision, wait.seconds, wait.quorum)
     if seen.complete:
-        receipt.pop("unfinished", None)  # a served change is complete
-        return await long_answer(receipt)
+        return seen
     late = ", ".join(map(str, seen.stragglers[:10]))
     more = f" and {len(seen.stragglers) - 10} more" if len(seen.stragglers) > 10 else ""
     which = f"not yet: {late}{more}" if late else _connected(seen)
     detail = f"The change is written at revision {revision}, but {_outcome(seen, wait)}; {which}"
     if seen.problem:
         detail = f"The change is written at revision {revision}, but {seen.problem}"
-    raise HttpError(409 if seen.rejected else 504, detail, more=receipt)
+    more_of_it = {**receipt, **dict(shown(seen).model_dump())}
+    raise HttpError(409 if seen.rejected else 504, detail, more=more_of_it)
 
 
 def _outcome(seen: Progress, wait: Wait) -> str:

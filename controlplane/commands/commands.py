@@ -120,9 +120,11 @@ class Commands:
         if_match: int | None = None,
         if_none_match: bool = False,
         force: bool = False,
+        dry_run: bool = False,
         author: str,
     ) -> Stamped:
         """Create a resource or replace it as a whole. `name` is taken when the body has none, and must agree otherwise.
+        A dry run checks the same and writes nothing; it returns revision 0 if it found a change.
 
         Raises InvalidConfig, StaleWrite unless the resource is at revision `if_match`, AlreadyExists when it exists
         and `if_none_match` is set, and BuiltInChange when the change defeats a built-in resource, unless `force` is
@@ -136,6 +138,7 @@ class Commands:
             if_match=if_match,
             only_new=if_none_match,
             force=force,
+            dry_run=dry_run,
         )
         done = await self.executor.run(configuration.put, request)
         return Stamped(done.receipt.resource, done.revision) if done.written else done.receipt
@@ -148,13 +151,13 @@ class Commands:
         *,
         if_match: int | None = None,
         force: bool = False,
+        dry_run: bool = False,
         author: str,
     ) -> Stamped:
         """Change some fields of a resource (RFC 7396). Raises NotFound, and InvalidConfig, StaleWrite, BuiltInChange as
         above."""
-        request = configuration.PatchOne(
-            author=author, kind=kind, name=name, patch=patch, if_match=if_match, force=force
-        )
+        named: dict[str, Any] = {"kind": kind, "name": name, "patch": patch, "if_match": if_match}
+        request = configuration.PatchOne(author=author, **named, force=force, dry_run=dry_run)
         done = await self.executor.run(configuration.patch, request)
         return Stamped(done.receipt.resource, done.revision) if done.written else done.receipt
 

@@ -159,7 +159,11 @@ class FakeAdmin:
                 if method == "PUT":
                     section[name] = json.loads(request.content)
                 if method == "PATCH":
-                    section[name] = {**section[name], **json.loads(request.content)}
+                    patched = {**section[name], **json.loads(request.content)}
+                    if "dry_run" in request.url.params:
+                        same = {"ETag": _tag(patched)} if patched == section[name] else {}
+                        return httpx.Response(200, json=patched, headers=same)
+                    section[name] = patched
                 shown = {field: value for field, value in section[name].items() if field != "password"}
                 return httpx.Response(200, json=shown, headers={"ETag": _tag(section[name])})
             case ["GET", "openapi.json"]:

@@ -73,6 +73,7 @@ class PutOne(Request):
     """Only if there is none yet."""
     force: bool = False
     """Also a change that defeats a built-in resource."""
+    dry_run: bool = False
 
     @property
     def small(self) -> bool:
@@ -82,7 +83,7 @@ class PutOne(Request):
 def put(view: PlanView, request: PutOne) -> Plan[Stamped]:
     """Raises InvalidConfig, StaleWrite, AlreadyExists, BuiltInChange without `force`.
 
-    The receipt has the revision before the change.
+    The receipt has the revision before the change; 0 for a dry run that finds a change.
     """
     kind, name = request.declared.kind, request.declared.name
     revision = view.revision((kind, name))
@@ -92,7 +93,7 @@ def put(view: PlanView, request: PutOne) -> Plan[Stamped]:
     if not request.problems and request.if_match is not None and revision != request.if_match:
         raise StaleWrite(kind, name, revision)
     declared = _checked(view, (request.declared,), request.problems)
-    (resource,), passwords = with_passwords(view, declared, request.hashes, dry_run=False)
+    (resource,), passwords = with_passwords(view, declared, request.hashes, dry_run=request.dry_run)
     receipt = Stamped(resource, revision)
     if passwords:
         return Plan(receipt, passwords=passwords)
@@ -100,6 +101,8 @@ def put(view: PlanView, request: PutOne) -> Plan[Stamped]:
     check_built_in([step], request.force)
     check_room(view, [step])
     plan = plan_steps(view, [step])
+    if request.dry_run:
+        return Plan(Stamped(resource, 0) if plan.writes else receipt)
     return Plan(receipt, plan.writes, plan.expects, plan.summary, plan.edits)
 
 
@@ -112,7 +115,8 @@ class PatchOne(Request):
     patch: Mapping[str, object]
     if_match: int | None = None
     force: bool = False
-    """As in PutOne."""
+    dry_run: bool = False
+    """Both as in PutOne."""
 
     @property
     def small(self) -> bool:
@@ -136,6 +140,7 @@ def patch(view: PlanView, request: PatchOne) -> Plan[Stamped]:
         declared=declared,
         problems=problems,
         force=request.force,
+        dry_run=request.dry_run,
     )
     return put(view, whole)
 

@@ -104,11 +104,14 @@ class AdminApi:
             self._answer("PUT", api_path(*path), content=content, headers=headers, params=_forced(force))
         )
 
-    def patch(self, *path: str, content: bytes, force: bool = False) -> str:
-        """Change the fields of what is at the path that `content`, a merge patch (RFC 7396), names; its ETag now."""
+    def patch(self, *path: str, content: bytes, query: Mapping[str, str] | None = None) -> str:
+        """Change the fields of what is at the path that `content`, a merge patch (RFC 7396), names.
+
+        Returns its ETag now; "" for a dry run that finds a change.
+        """
         headers = {"Content-Type": "application/merge-patch+json"}
         return self._written(
-            self._answer("PATCH", api_path(*path), content=content, headers=headers, params=_forced(force))
+            self._answer("PATCH", api_path(*path), content=content, headers=headers, params=query)
         )
 
     def delete(self, *path: str, query: Mapping[str, str] | None = None) -> Any:

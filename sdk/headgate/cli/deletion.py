@@ -64,7 +64,7 @@ def delete(
     kind, name = find_resource(what or (), "delete")
     with ctx.obj.api() as api:
         if dry_run:
-            resources.check_dry_deletes(api)
+            resources.check_dry_run(api, "delete", "deletion")
             resources.delete(api, kind, name, force=force, dry_run=True)
             print_line(f"Dry run, nothing was changed: would delete {kind.singular} {name}")
             return
@@ -132,7 +132,7 @@ def _present(api: AdminApi, targets: Sequence[Target]) -> list[Target]:
 
 def _try_all(api: AdminApi, targets: Sequence[Target], *, force: bool) -> None:
     """Raises Failure with all refusals."""
-    resources.check_dry_deletes(api)
+    resources.check_dry_run(api, "delete", "deletion")
     gone: set[tuple[str, str]] = set()
     refusals: list[str] = []
     for kind, name in targets:

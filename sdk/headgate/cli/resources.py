@@ -80,12 +80,12 @@ def delete(api: AdminApi, kind: Kind, name: str, *, force: bool = False, dry_run
         raise as_option(refused) from refused
 
 
-def check_dry_deletes(api: AdminApi) -> None:
-    """Raises Failure when the control plane knows no dry run of a deletion: it would delete."""
+def check_dry_run(api: AdminApi, method: str, what: str) -> None:
+    """Raises Failure when the control plane knows no dry run of `what`, a change by `method`: it would make it."""
     operations = api.get("openapi.json").get("paths", {}).get("/api/v1/config/routes/{name}", {})
-    known = (one.get("name") for one in operations.get("delete", {}).get("parameters", ()))
+    known = (one.get("name") for one in operations.get(method, {}).get("parameters", ()))
     if "dry_run" not in known:
-        raise Failure("this control plane is older and knows no dry run of a deletion; nothing was changed")
+        raise Failure(f"this control plane is older and knows no dry run of a {what}; nothing was changed")
 
 
 def reset_circuit(api: AdminApi, service_name: str) -> None:

@@ -227,3 +227,37 @@ async def test_issuers_are_not_built_yet(admin: httpx.AsyncClient) -> None:
     assert answer.status_code == 400
     assert "not built yet" in answer.text
     assert (await admin.get("/api/v1/issuers")).json() == []
+
+
+@pytest.mark.parametrize("kind", ["config/routes", "routes"])
+async def test_a_dry_run_of_one_resource(orders: httpx.AsyncClient, api: Api, kind: str) -> None:
+    path, merge = f"/api/v1/{kind}/orders", {"Content-Type": "application/merge-patch+json"}
+    made = await orders.put(path, json=route())
+    before = api.store.revision
+    for change in (
+        orders.put(f"{path}?dry_run=true", json=route(timeout=3.0)),
+        orders.patch(f"{path}?dry_run=true", json={"timeout": 3.0}, headers=merge),
+        orders.put(f"/api/v1/{kind}/new?dry_run=true", json=route(prefix="/new", timeout=3.0)),
+    ):
+        answer = await change
+        assert (answer.status_code, answer.json()["timeout"], answer.headers.get("ETag")) == (200, 3.0, None)
+        assert answer.json().get("status", {}).get("revision", 0) == 0
+    same = await orders.patch(f"{path}?dry_run=true", json={"timeout": None}, headers=merge)
+    assert same.headers["ETag"] == made.headers["ETag"]
+    wrong = await orders.patch(f"{path}?dry_run=true", json={"prefix": "x"}, headers=merge)
+    assert wrong.status_code == 400
+    for query in ("dry_run=true&wait=1", "dryrun=true", "quorum=1", "wait=x"):
+        assert (await orders.patch(f"{path}?{query}", json={}, headers=merge)).status_code == 400
+    assert api.store.revision == before
+
+
+async def test_a_change_of_one_resource_waits_for_the_data_planes(
+    orders: httpx.AsyncClient, api: Api
+) -> None:
+    merge = {"Content-Type": "application/merge-patch+json"}
+    path = "/api/v1/routes/orders"
+    assert (await orders.put(f"{path}?wait=30", json=route())).status_code == 201
+    api.parts.fleet.hello("a", "0.1.0", 1, "digest")
+    late = await orders.patch(f"{path}?wait=0", json={"timeout": 3.0}, headers=merge)
+    assert (late.status_code, late.json()["revision"]) == (504, api.store.revision)
+    assert [node["node"] for node in late.json()["nodes"]] == ["a"]

@@ -7,6 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
+from controlplane.api.openapi import describe
+from controlplane.api.table import operations
+from headgate.cli import waiting
+from tests.support import fake_admin
 from tests.support.fake_admin import FakeAdmin
 from tests.unit.sdk.cli.conftest import Run
 
@@ -64,3 +68,37 @@ def test_a_refusal_names_the_field(orders: Run, admin: FakeAdmin) -> None:
     admin.refuse = [{"field": "prefix", "detail": "must start with '/'"}]
     result = orders("patch", "route", "orders", "-p", "prefix: x")
     assert (result.exit_code, "prefix: must start with '/'" in result.stderr) == (1, True)
+
+
+def test_a_dry_run_changes_nothing(orders: Run, admin: FakeAdmin) -> None:
+    admin.openapi = dict(describe(operations(), ""))
+    result = orders("patch", "route", "orders", "-p", "timeout: 3.0", "--dry-run")
+    assert (result.exit_code, result.stdout) == (0, "Would change route orders\n")
+    assert admin.sections["routes"]["orders"]["timeout"] is None
+    same = orders("patch", "route", "orders", "-p", "prefix: /orders", "--dry-run")
+    assert (same.exit_code, same.stdout) == (0, "Nothing would change\n")
+
+
+def test_an_older_control_plane_would_make_the_change(orders: Run, admin: FakeAdmin) -> None:
+    admin.openapi = {"paths": {}}
+    result = orders("patch", "route", "orders", "-p", "timeout: 3.0", "--dry-run")
+    assert (result.exit_code, "knows no dry run of a patch" in result.stderr) == (1, True)
+    assert not [one for one in admin.requests if one.startswith("PATCH")]
+
+
+def test_the_data_planes_are_waited_for(
+    orders: Run, admin: FakeAdmin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[tuple[int, float, str]] = []
+
+    def follow(_: object, revision: int, seconds: float, quorum: str) -> dict[str, Any]:
+        waited.append((revision, seconds, quorum))
+        return {"nodes": ["a"], "serving": 1, "needed": 1, "digest": "0123456789abcdef"}
+
+    monkeypatch.setattr(fake_admin, "_tag", lambda resource: '"7"')
+    monkeypatch.setattr(waiting, "follow", follow)
+    result = orders("patch", "route", "orders", "-p", "timeout: 3.0", "--wait", "--timeout", "5")
+    assert (result.exit_code, waited) == (0, [(7, 5.0, "all")])
+    assert result.stdout.splitlines()[-1] == "Served by 1 data plane (1 needed), digest 0123456789ab"
+    both = orders("patch", "route", "orders", "-p", "{}", "--wait", "--dry-run")
+    assert (both.exit_code, "--dry-run writes nothing" in both.stderr) == (2, True)
