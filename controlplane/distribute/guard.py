@@ -8,7 +8,7 @@ back. Ordinary changes, deletes too, come as events and pass.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from controlplane.model.lineage import LINEAGE, UNKNOWN, Lineage, read_lineage
 from controlplane.model.resources import documents
@@ -34,6 +34,8 @@ class Stand:
     revision: int = 0
     entries: Mapping[str, int] = field(default_factory=dict, repr=False)
     """Revisions by key of the resources that operators write; kept only while the store is in doubt."""
+    cluster: int = 0
+    """The store's own identity; 0 when it has none."""
 
 
 class Guard:
@@ -45,6 +47,7 @@ class Guard:
         """Of the store as it is now."""
         self.lineage_revision = 0
         """Revision of its entry; 0 when there is none."""
+        self._cluster = 0
         self._listed = ""
 
     @property
@@ -56,17 +59,22 @@ class Guard:
             return "the store holds none of the served configuration: it was emptied or replaced"
         if self.good.lineage.id and self.lineage.id != self.good.lineage.id:
             return "the store was replaced by another one"
+        if self.good.cluster and self._cluster != self.good.cluster:
+            return "another etcd cluster answers: the store was restored or replaced"
         return self._listed
 
-    def listing(self, entries: Iterable[StoredEntry], revision: int, known: Mapping[str, int]) -> None:
+    def listing(
+        self, entries: Iterable[StoredEntry], revision: int, known: Mapping[str, int], cluster: int = 0
+    ) -> None:
         """The whole content of the store, read again; `known` has the previous revisions by key."""
+        self._cluster = cluster
         known = self.good.entries or {key: known[key] for key in known if key.startswith(CONFIG)}
         found = {entry.key: entry for entry in entries}
         lineage = found.get(LINEAGE)
         self.see(lineage.value if lineage else None, lineage.revision if lineage else 0)
         self._listed = self._compared({key: entry.revision for key, entry in found.items()}, revision, known)
         kept = known if self.suspicion else {}
-        self.good = Stand(self.good.lineage, self.good.revision, kept)
+        self.good = replace(self.good, entries=kept)
 
     def see(self, value: bytes | None, revision: int) -> None:
         """The lineage's entry was written, or, without a value, deleted."""
@@ -74,7 +82,7 @@ class Guard:
 
     def passed(self, revision: int) -> None:
         """Accept the present content as good."""
-        self.good, self._listed = Stand(self.lineage, revision), ""
+        self.good, self._listed = Stand(self.lineage, revision, cluster=self._cluster), ""
 
     def _compared(self, found: Mapping[str, int], revision: int, known: Mapping[str, int]) -> str:
         if revision < self.good.revision:

@@ -173,7 +173,7 @@ class Watcher:
         self._answered()
         self._hold_users()
         before = self.guard.suspicion, self.guard.lineage
-        self.guard.listing(listing.entries, listing.revision, self._config.revisions)
+        self.guard.listing(listing.entries, listing.revision, self._config.revisions, listing.cluster)
         if any(before[:1]) or (self.guard.suspicion, self.guard.lineage) != before:
             self._start_over()
         gone, new = self._config.differing(listing.entries)

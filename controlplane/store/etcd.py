@@ -55,6 +55,7 @@ class EtcdStore:
     def __init__(self, settings: EtcdSettings) -> None:
         self._client = EtcdClient(settings)
         self._leases = LeaseStream(self._client)
+        self._cluster = 0
 
     async def get(self, key: str) -> Entry | None:
         response = await self._client.call(RANGE, pb.RangeRequest(key=encode(key)))
@@ -72,12 +73,14 @@ class EtcdStore:
         start, end = key_range(prefix)
         page = await self._client.call(RANGE, pb.RangeRequest(key=start, range_end=end, limit=PAGE))
         revision, entries = page.header.revision, [entry(pair) for pair in page.kvs]
+        cluster = page.header.cluster_id
         while page.more:
             start = page.kvs[-1].key + b"\0"
             rest = pb.RangeRequest(key=start, range_end=end, limit=PAGE, revision=revision)
             page = await self._client.call(RANGE, rest)
             entries.extend(entry(pair) for pair in page.kvs)
-        return Listing(revision, tuple(entries))
+        self._cluster = cluster
+        return Listing(revision, tuple(entries), cluster)
 
     async def commit(self, expected: Mapping[str, int], writes: Sequence[Write]) -> int:
         check_transaction(expected, writes)
@@ -90,10 +93,14 @@ class EtcdStore:
         return response.header.revision
 
     async def watch(self, prefix: str, after: int) -> AsyncGenerator[Batch, None]:
-        position, outage = after, Outage(prefix)
+        position, outage, cluster = after, Outage(prefix), self._cluster
         while True:
             try:
                 async with self._watching(prefix, position) as stream:
+                    if cluster not in (0, stream.cluster):
+                        # Its history is another one, even if it has as many revisions.
+                        raise Compacted(detail="another etcd cluster answers")
+                    cluster = stream.cluster
                     outage.mended(position)
                     while True:
                         for batch in await stream.next():

@@ -28,6 +28,8 @@ class Assembly:
         self._fragments: list[pb.Event] = []
         self.created_at: int | None = None
         """The revision of the store (as known to the member) when it accepted the watch."""
+        self.cluster = 0
+        """The identity of the cluster that accepted the watch."""
 
     def add(self, response: pb.WatchResponse) -> list[Batch]:
         """The revisions that are now complete, in order, each once.
@@ -37,7 +39,7 @@ class Assembly:
         if response.canceled:
             raise _ending(response)
         if response.created:
-            self.created_at = response.header.revision
+            self.created_at, self.cluster = response.header.revision, response.header.cluster_id
             return []
         self._fragments.extend(response.events)
         if response.fragment:

@@ -44,6 +44,11 @@ class WatchStream:
         """The revision of the store, as known to this member, when it accepted the watch."""
         return self._assembly.created_at or 0
 
+    @property
+    def cluster(self) -> int:
+        """The identity of the cluster that accepted the watch."""
+        return self._assembly.cluster
+
     async def next(self) -> list[Batch]:
         """The next batches; none after a mere progress notice. StoreUnavailable after silence."""
         response = await self._receive()

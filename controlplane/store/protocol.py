@@ -40,6 +40,8 @@ class Listing:
 
     revision: int
     entries: tuple[Entry, ...]
+    cluster: int = 0
+    """Identity of the store that answered; another one after a restore, even under the same address. 0: unknown."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,23 @@ async def test_compaction_does_not_disturb_a_watch_that_keeps_up(
     assert watching.values == ["0", "1", "2", "3", "4"]
 
 
+async def test_a_restored_cluster_that_is_already_ahead(tmp_path: Path) -> None:
+    with Etcd(tmp_path) as etcd:
+        store = EtcdStore(etcd.settings())
+        etcd.put("/k/a", "1")
+        listing = await store.list("/k/")
+    restored = Etcd(tmp_path / "restored", flags=("--initial-cluster-token=restored",))
+    restored.port = etcd.port
+    with restored:
+        while restored.put("/k/b", "2") <= listing.revision:
+            pass
+        async with Watching(store, "/k/", listing.revision) as watching:
+            with pytest.raises(Compacted, match="another etcd cluster"):
+                await watching.ended()
+        assert (await store.list("/k/")).cluster not in (0, listing.cluster)
+        await store.close()
+
+
 async def test_etcd_comes_back_with_older_data(tmp_path: Path) -> None:
     with Etcd(tmp_path) as etcd:
         store = EtcdStore(etcd.settings())

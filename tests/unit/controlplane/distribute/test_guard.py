@@ -53,6 +53,23 @@ def test_the_same_again_and_what_was_changed_meanwhile(guard: Guard, revision: i
     assert listed(guard, revision, gone=4) == ""
 
 
+def test_a_restored_store_that_is_already_ahead_and_the_former_one_again() -> None:
+    guard = Guard()
+    entries = [Entry(LINEAGE, lineage_value(FIRST, "admin"), 5)]
+    guard.listing(entries, 20, {}, cluster=1)
+    guard.passed(20)
+    guard.listing(entries, 25, {}, cluster=2)
+    assert "restored or replaced" in guard.suspicion
+    guard.listing(entries, 30, {}, cluster=1)
+    assert guard.suspicion == ""
+    guard.listing(entries, 25, {}, cluster=2)
+    guard.see(lineage_value(Lineage("first", 1), "admin"), 26)
+    assert guard.suspicion == "", "an operator confirmed it"
+    guard.passed(26)
+    guard.listing([Entry(LINEAGE, lineage_value(Lineage("first", 1), "admin"), 26)], 27, {}, cluster=2)
+    assert guard.suspicion == ""
+
+
 @pytest.mark.parametrize("revision", [3, 5000])
 def test_a_wiped_store_whatever_its_revision(guard: Guard, revision: int) -> None:
     guard.listing([], revision, SERVICES)
