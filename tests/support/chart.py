@@ -17,6 +17,9 @@ KUBERNETES = tuple(dict.fromkeys(kubernetes_validate.utils.all_versions()))[-3:]
 """The newest three versions that there are schemas for."""
 NEEDED: dict[str, Any] = {"existingSecret": "headgate-secrets"}
 
+CUSTOM = ("monitoring.coreos.com", "cert-manager.io", "external-secrets.io")
+"""Groups of custom resources, which there are no schemas for."""
+
 Objects = dict[str, dict[str, Any]]
 
 
@@ -45,7 +48,7 @@ def manifests(values: dict[str, Any], name: str = "demo") -> dict[str, str]:
 def problems(objects: Objects) -> Iterator[str]:
     """What the schemas of Kubernetes find wrong; those of custom resources are not known."""
     for key, document in objects.items():
-        if "monitoring.coreos.com" in document["apiVersion"]:
+        if document["apiVersion"].partition("/")[0] in CUSTOM:
             continue
         for version in KUBERNETES:
             try:

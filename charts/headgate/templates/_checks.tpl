@@ -10,7 +10,7 @@ controlplane.ingress.enabled needs at least one host name in controlplane.ingres
 {{- end }}
 {{- $tls := 0 }}
 {{- range .Values.etcd.endpoints }}{{ if hasPrefix "https:" . }}{{ $tls = add1 $tls }}{{ end }}{{ end }}
-{{- if and .Values.etcd.tlsSecret (not $tls) }}
+{{- if and .Values.etcd.tlsSecret (not .Values.etcd.enabled) (not $tls) }}
 etcd.tlsSecret is used only with https:// in etcd.endpoints: change the URLs, or leave etcd.tlsSecret empty
 {{- end }}
 {{- end }}

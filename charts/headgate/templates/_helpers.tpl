@@ -49,16 +49,6 @@ annotations: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
-{{/* Name of the Secret with the credentials of this release. */}}
-{{- define "headgate.secret" -}}
-{{- required "existingSecret is required: the name of a Secret with SECRET_KEY, DATAPLANE_TOKEN, SERVICE_TOKEN and ADMIN_PASSWORD" .Values.existingSecret }}
-{{- end }}
-
-{{/* URLs of etcd, comma separated. */}}
-{{- define "headgate.etcdEndpoints" -}}
-{{- join "," .Values.etcd.endpoints }}
-{{- end }}
-
 {{/* host:port by which data planes find the control planes: a headless Service, so that they see every one of them. */}}
 {{- define "headgate.controlplaneAddress" -}}
 {{ include "headgate.name" (list . "controlplane-headless") }}:50051

@@ -101,7 +101,7 @@ lifecycle:
 {{- if $scraped }}
 {{- $annotations = dict "prometheus.io/scrape" "true" "prometheus.io/port" (index . 2) "prometheus.io/scheme" (index . 3) "prometheus.io/path" "/metrics" }}
 {{- end }}
-{{- with merge (dict) (index $values (index . 1)).podAnnotations $annotations }}
+{{- with merge (dict) (index $values (index . 1)).podAnnotations $annotations (include "headgate.secretChecksum" (index . 0) | fromYaml) }}
 annotations: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}

@@ -34,7 +34,7 @@ CLUSTER_IP: dict[str, dict[str, Any]] = {
     "loadBalancerClass": {"loadBalancerClass": "example.org/internal"},
 }
 CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
-    "no Secret": ({"existingSecret": ""}, "existingSecret is required"),
+    "no Secret": ({"existingSecret": ""}, "Set existingSecret, or secrets.source"),
     "TLS without certificate": ({"dataplane": {"tls": {"enabled": True}}}, "in dataplane.tls.secrets"),
     "no port": ({"dataplane": {"http": {"enabled": False}}}, "enable one of them"),
     "one port twice": (

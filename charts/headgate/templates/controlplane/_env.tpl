@@ -42,13 +42,11 @@
 - {name: ADMIN_PLAINTEXT, value: "true"}
 {{- end }}
 {{- end }}
-{{- with .Values.etcd }}
-{{- if .tlsSecret }}
+{{- if include "headgate.etcdClientTlsSecret" . }}
 - {name: ETCD_CA, value: /etc/headgate/etcd/ca.crt}
-{{- if .clientCertificate }}
+{{- if include "headgate.etcdClientCertificate" . }}
 - {name: ETCD_CERT, value: /etc/headgate/etcd/tls.crt}
 - {name: ETCD_KEY, value: /etc/headgate/etcd/tls.key}
-{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}

@@ -1,0 +1,52 @@
+"""A release of the chart in a fake cluster: installed and upgraded with Helm's own engine, which looks objects up."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import yaml
+
+from tests.support.chart import CHART, Objects, helm
+from tests.support.fake_kubernetes import FakeKubernetes, serving
+
+
+class Release:
+    """Renders the chart against a cluster that has the objects of the previous rendering."""
+
+    def __init__(self, config: Any, cluster: FakeKubernetes) -> None:
+        self._config = config
+        self.cluster = cluster
+
+    def upgrade(self, values: dict[str, Any]) -> Objects:
+        """Every object by "Kind/name"; the cluster has them from now on."""
+        with helm.Chart.load(str(CHART)) as chart:
+            chart.validate_schema(values)
+            texts = self._config.render(chart, values, name="demo", namespace="prod")
+        documents = [
+            document
+            for path, text in texts.items()
+            if path.endswith(".yaml")
+            for document in yaml.safe_load_all(text)
+            if document
+        ]
+        self.cluster.put(*documents)
+        return {f"{each['kind']}/{each['metadata']['name']}": each for each in documents}
+
+
+@contextmanager
+def release() -> Iterator[Release]:
+    """A release in a cluster of its own."""
+    cluster = FakeKubernetes()
+    with (
+        serving(cluster) as kubeconfig,
+        helm.Config(kubeconfig_content=kubeconfig, namespace="prod") as config,
+    ):
+        yield Release(config, cluster)
+
+
+def decoded(secret: dict[str, Any]) -> dict[str, bytes]:
+    """The data of a Secret."""
+    return {name: base64.b64decode(value) for name, value in secret["data"].items()}

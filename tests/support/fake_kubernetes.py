@@ -1,0 +1,98 @@
+"""As much of the Kubernetes API as `lookup` of a chart reads: objects by name, and lists, on a port of loopback."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import yaml
+
+KINDS = {
+    "secrets": "Secret",
+    "serviceaccounts": "ServiceAccount",
+    "persistentvolumeclaims": "PersistentVolumeClaim",
+}
+
+Document = dict[str, Any]
+
+
+class FakeKubernetes:
+    """The objects of a cluster, by resource and name; those of all namespaces are the same."""
+
+    def __init__(self) -> None:
+        self.objects: dict[tuple[str, str], Document] = {}
+
+    def put(self, *documents: Document) -> None:
+        """Store objects, as `helm install` does; of other kinds, nothing."""
+        resources = {kind: resource for resource, kind in KINDS.items()}
+        for document in documents:
+            if resource := resources.get(document["kind"]):
+                self.objects[resource, document["metadata"]["name"]] = document
+
+    def answer(self, path: str) -> tuple[int, Document]:
+        """Status and body of a GET."""
+        if path == "/api/v1":
+            return 200, _discovery()
+        match path.strip("/").split("/"):
+            case ["api", "v1", "namespaces", _, resource]:
+                found = [each for (kind, _), each in self.objects.items() if kind == resource]
+                return 200, {"apiVersion": "v1", "kind": f"{KINDS[resource]}List", "items": found}
+            case ["api", "v1", "namespaces", _, resource, name] if (resource, name) in self.objects:
+                return 200, self.objects[resource, name]
+        return 404, {
+            "apiVersion": "v1",
+            "kind": "Status",
+            "status": "Failure",
+            "reason": "NotFound",
+            "code": 404,
+        }
+
+
+def _discovery() -> Document:
+    verbs = ["get", "list"]
+    resources = [
+        {"name": name, "singularName": "", "namespaced": True, "kind": kind, "verbs": verbs}
+        for name, kind in KINDS.items()
+    ]
+    return {"kind": "APIResourceList", "groupVersion": "v1", "resources": resources}
+
+
+@contextmanager
+def serving(cluster: FakeKubernetes) -> Iterator[str]:
+    """The API of this cluster; gives the text of a kubeconfig for it."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, body = cluster.answer(self.path.partition("?")[0])
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(json.dumps(body).encode())
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nothing."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    try:
+        yield _kubeconfig(f"http://127.0.0.1:{server.server_port}")
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def _kubeconfig(url: str) -> str:
+    return yaml.safe_dump(
+        {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "fake", "cluster": {"server": url}}],
+            "users": [{"name": "fake", "user": {}}],
+            "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake"}}],
+            "current-context": "fake",
+        }
+    )
