@@ -87,10 +87,11 @@ class BuiltIn(CommandError):
 
 
 class BuiltInChange(CommandError):
-    """The change takes the purpose from a resource that is the control plane's own."""
+    """The change takes the admin API from the gateway."""
 
-    def __init__(self, kind: str, name: str, consequence: str) -> None:
-        detail = f"{kind} {name!r} is built in: with this change {consequence}. force=true makes the change"
+    def __init__(self, kind: str, name: str, consequence: str, *, built_in: bool = True) -> None:
+        what = f"{kind} {name!r}{' is built in' if built_in else ''}"
+        detail = f"{what}: with this change {consequence}. force=true makes the change"
         super().__init__(kind, name, detail)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Final
 
 from controlplane.model.access import ADMIN, READ
-from controlplane.model.resources import Resource, ResourceId, Route
+from controlplane.model.resource_index import ResourceIndex
+from controlplane.model.resources import Resource, ResourceId, Route, Service
 
 _GATEWAY = "the gateway no longer routes /api/v1 to the admin API"
 
@@ -17,23 +19,95 @@ BUILT_IN: Mapping[ResourceId, str] = {
 }
 """The consequence of their deletion, by identity."""
 
-_ROUTE = "route", "headgate-api"
+_SERVICE = "controlplane"
 _API = "/api/v1"
 _READ = "GET"
+_DECISIVE = ("instances", "tls", "check_path")
+"""Settings of the service that decide whether requests for it reach the control planes."""
+ADMIN_PATHS: Final = frozenset(
+    {
+        ".well-known",
+        "apply",
+        "auth",
+        "circuits",
+        "config",
+        "dataplanes",
+        "diff",
+        "history",
+        "issuers",
+        "openapi.json",
+        "rate-limits",
+        "rollback",
+        "rollouts",
+        "routes",
+        "scopes",
+        "services",
+        "store",
+        "users",
+    }
+)
+"""First segments below /api/v1 that the admin API answers."""
 
 
-def defeated(identity: ResourceId, before: Resource | None, after: Resource) -> str:
-    """The consequence of a change that takes the purpose from a built-in resource; empty if it keeps it, or had none.
+def taken_away(
+    index: ResourceIndex, changes: Iterable[tuple[ResourceId, Resource | None, Resource | None]]
+) -> tuple[ResourceId, str] | None:
+    """The change by which requests that reached the admin API through the gateway no longer do so, and what it does.
 
-    Of the route alone: a scope has no fields to lose, and the service's settings do not decide where its requests go.
+    `changes` are resources before and after, None where there is none; `index` is over all resources before. Requests
+    are those of a host that no route names: hosts of routes are theirs. Nothing is taken that did not reach it before.
     """
-    return _GATEWAY if identity == _ROUTE and _routes(before) and not _routes(after) else ""
+    routes: dict[str, Route | None] = {}
+    first: ResourceId | None = None
+    for identity, before, after in changes:
+        if isinstance(after, Service) and identity[1] == _SERVICE and _differs(before, after):
+            return identity, _GATEWAY
+        if not (isinstance(before, Route) or isinstance(after, Route)):
+            continue
+        routes[identity[1]] = after if isinstance(after, Route) else None
+        if _covers(before) or _covers(after):
+            first = first or identity
+        if isinstance(after, Route) and (path := _shadowed(after)) and _shadowed(before) != path:
+            return identity, f"{path} leads to service {after.service_name!r} and no longer to the admin API"
+    if first and _leads(_chosen(index, {})) and not _leads(_chosen(index, routes)):
+        return first, _GATEWAY
+    return None
 
 
-def _routes(route: Resource | None) -> bool:
-    """Whether it leads reads of the admin API to the control plane."""
-    if not isinstance(route, Route) or route.service_name != "controlplane":
-        return False
-    covers = route.prefix is not None and f"{_API}/".startswith(f"{route.prefix.rstrip('/')}/")
-    reads = not route.methods or _READ in route.methods
-    return covers and reads and not route.strip_prefix and route.rewrite in (None, route.prefix)
+def _differs(before: Resource | None, after: Resource) -> bool:
+    return before is not None and any(getattr(before, field) != getattr(after, field) for field in _DECISIVE)
+
+
+def _chosen(index: ResourceIndex, changed: Mapping[str, Route | None]) -> Route | None:
+    """The route of reads below /api/v1 at no named host: the one with the longest prefix."""
+    for prefix in (_API, "/api", "/"):
+        there = {**index.matching(("", prefix, None)), **changed}
+        for route in there.values():
+            reads = route is not None and (not route.methods or _READ in route.methods)
+            if route is not None and reads and not route.hosts and route.prefix == prefix:
+                return route
+    return None
+
+
+def _covers(route: Resource | None) -> bool:
+    return isinstance(route, Route) and not route.hosts and route.prefix in (_API, "/api", "/")
+
+
+def _leads(route: Route | None) -> bool:
+    """Whether requests of it reach the control plane, which validates tokens itself, unchanged."""
+    return (
+        route is not None
+        and route.service_name == _SERVICE
+        and route.public
+        and not route.strip_prefix
+        and route.rewrite in (None, route.prefix, route.path)
+    )
+
+
+def _shadowed(route: Resource | None) -> str:
+    """The path of the admin API that a route takes; empty for none."""
+    if not isinstance(route, Route) or route.hosts or _leads(route):
+        return ""
+    match = route.path or route.prefix or ""
+    below = match.removeprefix(f"{_API}/")
+    return match if below != match and below.partition("/")[0] in ADMIN_PATHS else ""

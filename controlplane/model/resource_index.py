@@ -80,6 +80,10 @@ class ResourceIndex:
         """The resources that refer to `target`, whether it exists or not."""
         return self._needing.get(target, _NOBODY)
 
+    def matching(self, match: Match) -> Mapping[str, Route]:
+        """Routes with this match, by name."""
+        return self._matching.get(match, {})
+
     def rivals(self, route: Route) -> dict[str, Route]:
         """Routes with a match of this one, by name; including itself if it was added."""
         return {

@@ -54,7 +54,7 @@ def apply(view: PlanView, request: Apply) -> Plan[tuple[Change, ...]]:
     if passwords:
         return Plan((), passwords=passwords)
     steps = [put_step(view, resource) for resource in resources]
-    check_built_in(steps, request.force)
+    check_built_in(view, steps, request.force)
     check_room(view, steps)
     plan = plan_steps(view, steps)
     return plan.dry() if request.dry_run else plan
@@ -98,7 +98,7 @@ def put(view: PlanView, request: PutOne) -> Plan[Stamped]:
     if passwords:
         return Plan(receipt, passwords=passwords)
     step = put_step(view, resource)
-    check_built_in([step], request.force)
+    check_built_in(view, [step], request.force)
     check_room(view, [step])
     plan = plan_steps(view, [step])
     if request.dry_run:
@@ -162,7 +162,8 @@ class DeleteOne(Request):
 
 
 def delete(view: PlanView, request: DeleteOne) -> Plan[tuple[Change, ...]]:
-    """Raises NotFound, StaleWrite, BuiltIn without `force`, and StillNeeded naming the resources that need it."""
+    """Raises NotFound, StaleWrite, BuiltIn or BuiltInChange without `force`, and StillNeeded naming the resources that
+    need it."""
     kind, name = request.kind, request.name
     revision = view.revision((kind, name))
     if request.if_match is not None and revision != request.if_match:
@@ -175,7 +176,9 @@ def delete(view: PlanView, request: DeleteOne) -> Plan[tuple[Change, ...]]:
         users, needed = sorted(needing), f"{word(kind)} {name!r} is needed by"
         told = refusal([Problem("", f"{needed} {word(who)} {what!r}") for who, what in users])
         raise StillNeeded(told.problems, users)
-    plan = plan_steps(view, [delete_step(view, (kind, name))])
+    steps = [delete_step(view, (kind, name))]
+    check_built_in(view, steps, request.force)
+    plan = plan_steps(view, steps)
     return plan.dry() if request.dry_run else plan
 
 

@@ -9,7 +9,7 @@ from controlplane.commands.errors import Action, BuiltIn, BuiltInChange, Change
 from controlplane.commands.plan import Hashes, Password, Plan, PlanView
 from controlplane.commands.staging import MOST_BYTES, MOST_CHANGES, size_of
 from controlplane.model.access import ADMIN
-from controlplane.model.builtin import BUILT_IN, defeated
+from controlplane.model.builtin import BUILT_IN, taken_away
 from controlplane.model.history import Edit, edit
 from controlplane.model.problems import InvalidConfig, Problem
 from controlplane.model.resources import Resource, ResourceId, User
@@ -74,15 +74,18 @@ def delete_step(view: PlanView, identity: ResourceId) -> Step:
     return Step("delete", *identity, view.revision(identity), present(view, identity), None)
 
 
-def check_built_in(steps: Iterable[Step], force: bool) -> None:
-    """Raise BuiltIn or BuiltInChange for a step that deletes or defeats a built-in resource, unless it is forced."""
-    for step in () if force else steps:
-        identity = step.kind, step.name
-        if step.after is None:
-            if consequence := BUILT_IN.get(identity):
-                raise BuiltIn(*identity, consequence)
-        elif consequence := defeated(identity, step.before, step.after):
-            raise BuiltInChange(*identity, consequence)
+def check_built_in(view: PlanView, steps: Sequence[Step], force: bool) -> None:
+    """Raise BuiltIn for a step that deletes a built-in resource, and BuiltInChange for steps that take the admin API
+    from the gateway, unless it is forced."""
+    if force:
+        return
+    for step in steps:
+        if step.after is None and (consequence := BUILT_IN.get((step.kind, step.name))):
+            raise BuiltIn(step.kind, step.name, consequence)
+    changes = (((step.kind, step.name), step.before, step.after) for step in steps)
+    if found := taken_away(view.index, changes):
+        (kind, name), consequence = found
+        raise BuiltInChange(kind, name, consequence, built_in=(kind, name) in BUILT_IN)
 
 
 def plan_steps(view: PlanView, steps: Sequence[Step], summary: str = "") -> Plan[tuple[Change, ...]]:

@@ -84,7 +84,7 @@ def rollback(view: PlanView, request: Rollback) -> Plan[tuple[Change, ...]]:
     steps = [put_step(view, _with_credentials(view, resource)) for resource in declared]
     needed = [step for step in steps if step.action != "unchanged"]
     needed += [delete_step(view, one) for one in gone]
-    check_built_in(needed, request.force)
+    check_built_in(view, needed, request.force)
     check_room(view, needed)
     plan = plan_steps(view, needed, f"roll back to revision {request.to}")
     let_go(past)

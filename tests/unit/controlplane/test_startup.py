@@ -75,7 +75,7 @@ async def test_what_an_operator_changed_stays() -> None:
         "public": True,
         "hosts": ["admin.example"],
     }
-    await commands.put("route", changed, name="headgate-api", author="jo")
+    await commands.put("route", changed, name="headgate-api", force=True, author="jo")
     await commands.put("user", {"scopes": ["gateway:admin"]}, name="admin", author="jo")
     await Plane(store, admin_password="another one").startup.run()
     route = (await commands.get("route", "headgate-api")).resource
@@ -152,7 +152,7 @@ async def test_tls_that_a_proxy_ends_is_the_operators(tmp_path: Path) -> None:
     plane = Plane(store)
     await plane.startup.run()
     changed = {"tls": {"server_name": "proxy.example"}}
-    await plane.commands.put("service", changed, name="controlplane", author="jo")
+    await plane.commands.put("service", changed, name="controlplane", force=True, author="jo")
     await Plane(store).startup.run()
     service = (await plane.commands.get("service", "controlplane")).resource
     assert isinstance(service, Service) and service.tls == Tls(server_name="proxy.example")

@@ -288,6 +288,8 @@ DEFEATS: list[dict[str, object]] = [
     {"methods": ["POST"]},
     {"strip_prefix": True},
     {"rewrite": "/elsewhere"},
+    {"hosts": ["admin.example"]},
+    {"public": False},
 ]
 
 
@@ -326,7 +328,7 @@ async def test_a_change_that_defeats_the_built_in_route_needs_force(
 
 @pytest.mark.parametrize(
     "change",
-    [{"hosts": ["admin.example"]}, {"prefix": "/api"}, {"methods": ["GET"]}, {"timeout": 5.0}],
+    [{"prefix": "/api"}, {"methods": ["GET"]}, {"timeout": 5.0}],
     ids=str,
 )
 async def test_other_changes_of_the_built_in_route_need_no_force(
