@@ -38,6 +38,7 @@ from dataplane.proxy.targets import Targets
 from dataplane.proxy.unix_sockets import UnixSockets
 from dataplane.setting_types import split_address
 from dataplane.settings import Settings
+from dataplane.supervisor import orphans
 from dataplane.supervisor.change import Changes
 from dataplane.supervisor.launch import Launcher
 from dataplane.supervisor.lending import Lending
@@ -109,6 +110,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
+        orphans.adopt(loop)
         tasks = [
             self._keep("status server", lambda: self._status.run_on(self._status_socket)),
             self._keep("probes", self._prober.run),

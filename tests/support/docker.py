@@ -59,11 +59,11 @@ class Engine:
         command = (PROGRAM, *arguments)
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout, cwd=ROOT)
 
-    def build_all(self, base: str, prefix: str = "", output: Path | None = None) -> None:
-        """Build the images from `base` as `make images` does; what it writes goes to `output`."""
+    def build_all(self, base: str, prefix: str = "", *extra: str, only: Sequence[str] = NAMES) -> None:
+        """Build the images from `base` as `make images` does. `extra`: arguments of `docker build`."""
         command = [sys.executable, "-m", "deploy.images", "--base", base, "--prefix", prefix or self.prefix]
-        command += ["--output", str(output or ROOT / "build" / self.prefix)]
-        extra = shlex.split(os.environ.get("HEADGATE_TEST_BUILD", ""))
+        command += ["--output", str(ROOT / "build" / self.prefix), "--only", *only]
+        extra += tuple(shlex.split(os.environ.get("HEADGATE_TEST_BUILD", "")))
         done = subprocess.run([*command, *extra], capture_output=True, text=True, check=False, cwd=ROOT)
         assert done.returncode == 0, done.stdout + done.stderr
 

@@ -1,0 +1,33 @@
+"""The command `headgate-controlplane`: listens to signals before it imports the rest.
+
+PID 1 of a container gets no signal that it has no handler for. Imports take a second, much longer on a busy machine: a
+SIGTERM that arrives meanwhile would be lost, and the container killed at the end of its grace period.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import NoReturn
+
+
+def main() -> NoReturn:
+    """Run a control plane; ends the process with its exit code."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end)
+    if os.getpid() == 1:
+        # The kernel reaps orphans, such as those of `docker exec`. A control plane starts no processes itself.
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    from controlplane.__main__ import main as run
+
+    run()
+
+
+def _end(*_: object) -> NoReturn:
+    """There is nothing to drain yet."""
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""Two builds of one commit have the same layers: the same paths, contents, modes, owners and times."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.docker.conftest import BASE
+from tests.support.docker import Engine, versioned
+from tests.support.layers import Entry, layers
+
+pytestmark = pytest.mark.timeout(3600)
+
+
+def saved(docker: Engine, image: str, archive: Path) -> list[dict[str, Entry]]:
+    docker("image", "save", "--output", str(archive), image, timeout=600)
+    return layers(archive)
+
+
+def test_two_builds_have_the_same_layers(docker: Engine, images: dict[str, str], tmp_path: Path) -> None:
+    if not BASE:
+        pytest.skip("HEADGATE_TEST_BASE names no image with Python to build from")
+    again = f"{docker.prefix}-again"
+    docker.build_all(BASE, again, "--no-cache", only=["dataplane"])
+    first = saved(docker, images["dataplane"], tmp_path / "first.tar")
+    second = saved(docker, versioned(again)["dataplane"], tmp_path / "second.tar")
+    assert len(first) == len(second)
+    for ours, theirs in zip(first, second, strict=True):
+        assert ours.keys() == theirs.keys()
+        assert {path: (entry, theirs[path]) for path, entry in ours.items() if entry != theirs[path]} == {}

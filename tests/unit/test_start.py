@@ -1,0 +1,33 @@
+"""The planes' commands while they still import: PID 1 of a container has no default for signals."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+# Importing the plane takes for ever here, and says that it has begun.
+SCRIPT = """
+import sys, time
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == "{plane}.__main__":
+            print("importing", flush=True)
+            time.sleep(300)
+sys.meta_path.insert(0, Slow())
+from {plane}.start import main
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize("plane", ["controlplane", "dataplane"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_during_the_import_ends_the_process(plane: str, number: signal.Signals) -> None:
+    command = [sys.executable, "-c", SCRIPT.format(plane=plane)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "importing\n"
+        process.send_signal(number)
+        assert process.wait(timeout=60) == 0
