@@ -35,13 +35,19 @@ def program(name: str) -> Path:
     return Path(found)
 
 
+def members_pod(objects: Objects) -> dict[str, Any]:
+    """The pod of the members."""
+    found: dict[str, Any] = objects[f"StatefulSet/{NAME}"]["spec"]["template"]["spec"]
+    return found
+
+
 class ChartEtcd:
     """The members, and the folders that their pods and jobs mount."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._ports = [{port: free_port() for port in (2379, 2380, 2381)} for _ in range(MEMBERS)]
-        self._running: list[Process] = []
+        self._running: dict[int, Process] = {}
         self.backups = folder / "backups"
         self.backups.mkdir(parents=True)
 
@@ -59,23 +65,47 @@ class ChartEtcd:
 
     def start(self, objects: Objects) -> None:
         """Start every member, as the StatefulSet says."""
-        claim = objects[f"StatefulSet/{NAME}"]["spec"]
+        for number in range(objects[f"StatefulSet/{NAME}"]["spec"]["replicas"]):
+            self.start_member(objects, number)
+
+    def start_member(self, objects: Objects, number: int) -> Process:
+        """Start one of them."""
         state = objects[f"ConfigMap/{NAME}"]["data"]["initial-cluster-state"]
-        for number in range(claim["replicas"]):
-            argv = self.argv(claim["template"]["spec"], "etcd", number, {"INITIAL_CLUSTER_STATE": state})
-            argv += ["--unsafe-no-fsync", "--log-level=warn"]
-            self._running.append(start(f"etcd-{number}", argv, {}, self._folder / "logs"))
+        argv = self.argv(members_pod(objects), "etcd", number, {"INITIAL_CLUSTER_STATE": state})
+        argv += ["--unsafe-no-fsync", "--log-level=warn"]
+        self._running[number] = start(f"etcd-{number}", argv, {}, self._folder / "logs")
+        return self._running[number]
 
     def kill(self) -> None:
         """End every member at once."""
-        while self._running:
-            self._running.pop().kill()
+        for number in list(self._running):
+            self.kill_member(number)
+
+    def kill_member(self, number: int) -> None:
+        """End one of them."""
+        self._running.pop(number).kill()
+
+    def lose_data(self, number: int) -> None:
+        """The volume of a member is another one, and empty."""
+        self._data(number).rename(self._folder / f"lost-{number}")
+
+    def etcdctl(self, objects: Objects, *arguments: str, number: int = 0) -> str:
+        """`kubectl exec MEMBER -- etcdctl …`; returns its output. AssertionError says what went wrong."""
+        pod = members_pod(objects)
+        argv = [str(program("etcdctl")), *(self.urls(each) for each in arguments)]
+        return self._run(argv, self._environment(pod, "etcd", number))
 
     def run(self, pod: Mapping[str, Any], container: str, number: int = 0, **variables: str) -> str:
         """Run a container of a job to its end; returns its output."""
         argv = self.argv(pod, container, number, variables)
+        return self._run(argv, self._environment(pod, container, number))
+
+    def _environment(self, pod: Mapping[str, Any], container: str, number: int) -> dict[str, str]:
         entries = self._container(pod, container).get("env", [])
-        given = {each["name"]: self._local(each["value"], pod, number) for each in entries if "value" in each}
+        return {each["name"]: self._local(each["value"], pod, number) for each in entries if "value" in each}
+
+    @staticmethod
+    def _run(argv: list[str], given: Mapping[str, str]) -> str:
         done = subprocess.run(
             argv, env={**os.environ, **given}, capture_output=True, text=True, timeout=120, check=False
         )

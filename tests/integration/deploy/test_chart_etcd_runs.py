@@ -103,6 +103,27 @@ def test_after_a_restore_the_control_plane_serves_the_configuration_of_the_snaps
         eventually_now(lambda: configuration(client) == saved)
 
 
+def test_a_member_that_lost_its_volume_is_replaced(installed: Release, etcd: ChartEtcd) -> None:
+    objects = installed.upgrade(VALUES)
+    etcd.write_secrets(objects)
+    etcd.start(objects)
+    eventually_now(lambda: etcd.etcdctl(objects, "endpoint", "health", "--cluster"), within=120)
+    etcd.kill_member(2)
+    etcd.lose_data(2)
+    refused = etcd.start_member(objects, 2)
+    eventually_now(lambda: not refused.running, within=120)
+    assert "has already been bootstrapped" in refused.log.read_text()
+
+    (lost,) = (line for line in etcd.etcdctl(objects, "member", "list").splitlines() if f"{NAME}-2" in line)
+    etcd.etcdctl(objects, "member", "remove", lost.partition(",")[0])
+    url = f"https://{NAME}-2.{NAME}.prod.svc:2380"
+    # etcd refuses it until the others have been connected for five seconds.
+    eventually_now(lambda: etcd.etcdctl(objects, "member", "add", f"{NAME}-2", f"--peer-urls={url}"))
+    etcd.start_member(installed.upgrade(with_etcd(initialClusterState="existing")), 2)
+    eventually_now(lambda: etcd.etcdctl(objects, "endpoint", "health", number=2), within=120)
+    assert etcd.etcdctl(objects, "member", "list").count("started") == MEMBERS
+
+
 def configuration(client: httpx.Client) -> dict[str, Any]:
     """What an operator has written."""
     kinds = ("routes", "scopes", "users", "rate-limits")
