@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Route, Router
+from starlette.routing import Match, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
@@ -31,7 +31,8 @@ _PARAMETER = re.compile(r"{(\w+)(?::\w+)?}")
 
 def make_api(parts: Parts) -> ASGIApp:
     """The whole admin API over these parts. It has no lifespan: `app` starts and stops the parts."""
-    api: ASGIApp = Router(_routes(parts), default=_not_found, redirect_slashes=False)
+    routes = _routes(parts)
+    api: ASGIApp = Router(routes, default=_NotFound(routes), redirect_slashes=False)
     if parts.cors_origins:
         api = CORSMiddleware(api, parts.cors_origins, _METHODS, _SENT, expose_headers=_SHOWN)
     return Recorder(api, parts.answered, lambda: parts.published_revision)
@@ -117,9 +118,22 @@ class _Endpoint:
         )
 
 
-async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] == "websocket":
-        await WebSocketClose()(scope, receive, send)
-        return
-    refused = HttpError(404, "This path does not exist; /docs and /api/v1/openapi.json list all paths")
-    await respond(refused)(scope, receive, send)
+class _NotFound:
+    """The answer at every other path."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._routes = tuple(routes)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await WebSocketClose()(scope, receive, send)
+            return
+        refused = HttpError(404, f"This path does not exist; {self._instead(scope)}")
+        await respond(refused)(scope, receive, send)
+
+    def _instead(self, scope: Scope) -> str:
+        path = str(scope["path"])
+        other = path.rstrip("/") if path.endswith("/") else f"{path}/"
+        if any(route.matches({**scope, "path": other})[0] is Match.FULL for route in self._routes):
+            return f"{'without' if path.endswith('/') else 'with'} a '/' at its end it does"
+        return "/docs and /api/v1/openapi.json list all paths"

@@ -15,11 +15,14 @@ from starlette.requests import Request
 from controlplane.api.operation import ADMIN, READ, Access
 from controlplane.api.parts import Parts
 from controlplane.api.problems import forbidden, unauthorized
-from controlplane.identity import Claims, InvalidToken
+from controlplane.identity import Claims, ExpiredToken, InvalidToken
 from controlplane.model.resources import User
 
 ANONYMOUS = "(anonymous)"
 """No user can have this name."""
+_MISSING = "the request has no token: Authorization: Bearer TOKEN, once"
+_FOREIGN = "the token is not an access token of this gateway"
+_ENDED = "since the token was issued, its user was deleted or disabled, or got another password"
 _HOST = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([^:\[\]]+))(?::[0-9]+)?")
 _IMPLIED = {ADMIN: frozenset({ADMIN, READ})}
 
@@ -35,7 +38,7 @@ async def author(parts: Parts, request: Request, access: Access) -> str:
     if not _holds(claims, _watched(parts, claims.subject), access):
         user = await parts.find_user(claims.subject)
         if user is None or user.disabled or not claims.of(user):
-            raise unauthorized(token_was_sent=True)
+            raise unauthorized(_ENDED, token_was_sent=True)
         if not _holds(claims, user, access):
             raise forbidden(access, claims.subject, claims.scopes & frozenset(user.scopes))
     return claims.subject
@@ -44,11 +47,13 @@ async def author(parts: Parts, request: Request, access: Access) -> str:
 def _verify(parts: Parts, sent: list[str]) -> Claims:
     scheme, _, token = sent[0].partition(" ") if len(sent) == 1 else ("", "", "")
     if scheme.lower() != "bearer":
-        raise unauthorized(token_was_sent=False)
+        raise unauthorized(_MISSING, token_was_sent=False)
     try:
         return parts.issuer().verify(token.strip())
+    except ExpiredToken as error:
+        raise unauthorized(str(error), token_was_sent=True) from None
     except InvalidToken:
-        raise unauthorized(token_was_sent=True) from None
+        raise unauthorized(_FOREIGN, token_was_sent=True) from None
 
 
 def _watched(parts: Parts, username: str) -> User | None:

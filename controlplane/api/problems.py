@@ -70,10 +70,13 @@ _BEARER = 'Bearer realm="headgate"'
 """A challenge has at least one parameter (RFC 6750 §3)."""
 
 
-def unauthorized(*, token_was_sent: bool) -> HttpError:
-    """The caller is not authenticated (RFC 6750 §3: an error code only when a token was sent)."""
+def unauthorized(reason: str, *, token_was_sent: bool) -> HttpError:
+    """The caller is not authenticated (RFC 6750 §3: an error code only when a token was sent).
+
+    `reason`: what the holder of the token may know.
+    """
     challenge = f'{_BEARER}, error="invalid_token"' if token_was_sent else _BEARER
-    return HttpError(401, CREDENTIALS, headers={"WWW-Authenticate": challenge})
+    return HttpError(401, CREDENTIALS, headers={"WWW-Authenticate": challenge}, more={"reason": reason})
 
 
 def forbidden(scope: str, username: str, held: Iterable[str]) -> HttpError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from controlplane.identity.attempts import Attempts
 from controlplane.identity.errors import (
     BadCredentials,
+    ExpiredToken,
     IdentityError,
     InvalidScope,
     InvalidToken,
@@ -26,6 +27,7 @@ __all__ = [
     "Attempts",
     "BadCredentials",
     "Claims",
+    "ExpiredToken",
     "Grants",
     "Hasher",
     "IdentityError",

@@ -27,8 +27,15 @@ class TooManyAttempts(IdentityError):
 class InvalidToken(IdentityError):
     """A token that is malformed, expired, signed with another key, or issued for another purpose."""
 
+    def __init__(self, detail: str = "not a valid token") -> None:
+        super().__init__(detail)
+
+
+class ExpiredToken(InvalidToken):
+    """A token that was valid."""
+
     def __init__(self) -> None:
-        super().__init__("not a valid token")
+        super().__init__("the token has expired")
 
 
 class InvalidScope(IdentityError):

@@ -16,7 +16,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import GuestProtocol, RSAKey
 
-from controlplane.identity.errors import InvalidScope, InvalidToken
+from controlplane.identity.errors import ExpiredToken, InvalidScope, InvalidToken
 from controlplane.identity.families import Member
 from controlplane.identity.keys import ALGORITHM, KeyRing
 from controlplane.model.resources import User
@@ -204,10 +204,11 @@ class TokenIssuer:
             or claims.get("aud") != audience
             or not isinstance(expires, int | float)
             or not isinstance(issued, int | float)
-            or expires <= now
             or issued > now + _SKEW
         ):
             raise InvalidToken
+        if expires <= now:
+            raise ExpiredToken
 
 
 def _scopes(granted: Collection[str]) -> dict[str, object]:

@@ -19,6 +19,7 @@ async def test_without_a_token(api: Api) -> None:
     answer = await api.client.get(SERVICES)
     assert (answer.status_code, answer.json()["detail"]) == (401, "Could not validate credentials")
     assert answer.headers["WWW-Authenticate"] == 'Bearer realm="headgate"'
+    assert answer.json()["reason"].startswith("the request has no token")
     assert answer.headers["Content-Type"] == "application/problem+json"
 
 
@@ -27,6 +28,7 @@ async def test_with_a_bad_token(api: Api, token: str) -> None:
     answer = await api.client.get(SERVICES, headers={b"Authorization": f"Bearer {token}".encode()})
     assert (answer.status_code, answer.json()["detail"]) == (401, "Could not validate credentials")
     assert answer.headers["WWW-Authenticate"] == 'Bearer realm="headgate", error="invalid_token"'
+    assert answer.json()["reason"] == "the token is not an access token of this gateway"
 
 
 async def test_another_scheme_is_no_token(api: Api) -> None:
@@ -44,7 +46,18 @@ async def test_an_expired_token(api: Api) -> None:
     headers = await api.token()
     assert (await api.client.get(SERVICES, headers=headers)).status_code == 200
     api.wall.now += 901
-    assert (await api.client.get(SERVICES, headers=headers)).status_code == 401
+    answer = await api.client.get(SERVICES, headers=headers)
+    assert (answer.status_code, answer.json()["reason"]) == (401, "the token has expired")
+
+
+async def test_a_token_whose_user_has_another_password(api: Api) -> None:
+    headers = await api.token()
+    changed = {"password": "another password", "scopes": ["gateway:admin"]}
+    await api.parts.commands.put("user", changed, name="admin", author="me")
+    await api.seen()
+    answer = await api.client.get(SERVICES, headers=headers)
+    assert answer.status_code == 401
+    assert "since the token was issued, its user was deleted or disabled" in answer.json()["reason"]
 
 
 async def test_a_refresh_token_is_no_access_token(api: Api) -> None:

@@ -170,3 +170,17 @@ async def test_it_is_compressed_and_revalidated(admin: httpx.AsyncClient, path: 
 )
 def test_who_takes_gzip(field: str, accepted: bool) -> None:
     assert accepts_gzip(field) is accepted
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/docs/", "without a '/' at its end it does"),
+        ("/api/v1/services/", "without a '/' at its end it does"),
+        ("/api/v1/config/routes/orders/", "without a '/' at its end it does"),
+        ("/api/v1/nothing/", "/docs and /api/v1/openapi.json list all paths"),
+    ],
+)
+async def test_a_path_that_is_another_with_a_slash(api: Api, path: str, said: str) -> None:
+    answer = await api.client.get(path)
+    assert (answer.status_code, answer.json()["detail"]) == (404, f"This path does not exist; {said}")
