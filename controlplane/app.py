@@ -29,6 +29,10 @@ from controlplane.api.parts import Parts
 from controlplane.commands.adapters import StoredMembership
 from controlplane.commands.commands import Commands
 from controlplane.commands.staging import Decided, Sweeper, Undecided
+from controlplane.discovery.dns import DnsResolver
+from controlplane.discovery.kubernetes_api import Access, KubernetesApi
+from controlplane.discovery.running import run as discover
+from controlplane.discovery.sources import AllSources
 from controlplane.distribute.hub import Hub
 from controlplane.distribute.watcher import Watcher
 from controlplane.fleet.links import Links
@@ -176,8 +180,14 @@ async def running(settings: Settings, failed: Callable[[BaseException], None]) -
         election = Election(store, "sweeper", peers.name)
         sweeping = election.run(lambda fenced: Sweeper(fenced, Undecided(watcher)).run())
         await stack.enter_async_context(background(sweeping, failed))
+        rules = _rules(settings)
+        sources = AllSources(
+            DnsResolver(settings.discovery_dns_servers), _kubernetes(settings), rules.complaint
+        )
+        discovery = discover(store, watcher, hasher, peers.name, sources, parts.discovery)
+        await stack.enter_async_context(background(discovery, failed))
         stack.push_async_callback(
-            (await _serve_rpc(settings, parts, hub, (secret_of_peers, name), routes)).stop
+            (await _serve_rpc(settings, parts, hub, (secret_of_peers, name), routes, rules)).stop
         )
         await stack.enter_async_context(background(_live(startup, settings, commands), failed))
         yield make_api(parts)
@@ -211,7 +221,12 @@ async def _follow_limits(watcher: Watcher, desk: Desk, settings: Settings) -> No
 
 
 async def _serve_rpc(
-    settings: Settings, parts: Parts, hub: Hub, peer: tuple[PeerSecret, str], limits: LimitRoutes
+    settings: Settings,
+    parts: Parts,
+    hub: Hub,
+    peer: tuple[PeerSecret, str],
+    limits: LimitRoutes,
+    rules: Rules,
 ) -> RpcServer:
     files = None
     if settings.grpc_cert and settings.grpc_key:
@@ -229,13 +244,7 @@ async def _serve_rpc(
             peer=peer,
             refused=parts.refused,
             limits=limits,
-            rules=Rules(
-                allow=settings.register_allow,
-                deny=settings.register_deny,
-                sockets=settings.unix_sockets,
-                most_instances=settings.register_most_instances,
-                most_services=settings.register_most_services,
-            ),
+            rules=rules,
         )
     except CannotListen as error:
         raise StartError(f"GRPC_LISTEN: {error}") from None
@@ -243,6 +252,24 @@ async def _serve_rpc(
         raise StartError(f"GRPC_CERT: {error}") from None
     except UnusableFile as error:
         raise StartError(str(error)) from None
+
+
+def _kubernetes(settings: Settings) -> KubernetesApi | None:
+    """The API of the cluster in which this control plane runs, or of another one."""
+    if (url := settings.kubernetes_api) is None:
+        return None
+    return KubernetesApi(Access(url, settings.kubernetes_token_file, settings.kubernetes_ca))
+
+
+def _rules(settings: Settings) -> Rules:
+    """The addresses that may become instances, whether services register them or discovery finds them."""
+    return Rules(
+        allow=settings.register_allow,
+        deny=settings.register_deny,
+        sockets=settings.unix_sockets,
+        most_instances=settings.register_most_instances,
+        most_services=settings.register_most_services,
+    )
 
 
 def _shared(token: SecretStr | None, file: Path | None) -> SharedTokens:

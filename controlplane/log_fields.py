@@ -54,6 +54,7 @@ SOME: Final[Mapping[str, str]] = {
     "revision": "Revision of the store or of a configuration.",
     "service": "Name of a service.",
     "serving": "Revision that is served instead.",
+    "source": "The source of a service's discovery.",
     "ttl": "Lifetime of a token in seconds.",
     "username": "Name of a user.",
 }

@@ -97,6 +97,13 @@ def _endpoints(value: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(endpoint.rstrip("/") for endpoint in value)
 
 
+def _https(value: str) -> str:
+    # The token is sent there.
+    if not re.fullmatch(r"https://(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?/?", value):
+        raise _wrong(f"{value!r} is not https://host:port")
+    return value.rstrip("/")
+
+
 def _origins(value: tuple[str, ...]) -> tuple[str, ...]:
     for origin in value:
         if not re.fullmatch(
@@ -147,11 +154,23 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def _numeric(value: tuple[str, ...]) -> tuple[str, ...]:
+    for address in map(_address, value):
+        try:
+            ip_address(address.rpartition(":")[0].strip("[]"))
+        except ValueError:
+            raise _wrong(f"{address!r} does not begin with an IP address") from None
+    return value
+
+
 Address = Annotated[str, AfterValidator(_address)]
 """host:port; an IPv6 address in brackets."""
+Addresses = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_numeric)]
+"""The same, several, without names."""
 Endpoints = Annotated[
     tuple[str, ...], NoDecode, BeforeValidator(_split), Field(min_length=1), AfterValidator(_endpoints)
 ]
+KubernetesUrl = Annotated[str, AfterValidator(_https)]
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_origins)]
 Networks = Annotated[
     tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks), BeforeValidator(_split)
@@ -227,6 +246,19 @@ class Settings(BaseSettings):
     unix_sockets: Folders = ()
     """Comma separated folders in which services may register Unix sockets (unix:/path), also below them. Set it as on
     the data planes, which connect to no other."""
+    discovery_dns_servers: Addresses = ()
+    """Comma separated host:port of DNS servers for `discovery.dns`, by address; by default those of the system
+    (/etc/resolv.conf)."""
+    kubernetes_url: KubernetesUrl | None = None
+    """API server for `discovery.kubernetes`, https://host:port; in a pod that of its cluster."""
+    kubernetes_token_file: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+    """File with the service-account token for it; read again for each connection."""
+    kubernetes_ca: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt")
+    """Authority of its certificate, PEM."""
+    kubernetes_service_host: str | None = None
+    """Set by Kubernetes in pods: address of the cluster's API server."""
+    kubernetes_service_port: Annotated[int, Field(ge=1, le=65_535)] = 443
+    """Set by Kubernetes in pods: its port."""
     register_most_instances: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
     """Instances of one service that may be registered."""
     register_most_services: Annotated[int, Field(ge=0, le=1_000_000)] = 5000
@@ -316,6 +348,15 @@ class Settings(BaseSettings):
         if problems:
             raise SettingsError("; ".join(problems))
         return settings
+
+    @property
+    def kubernetes_api(self) -> str | None:
+        """URL of the API server; None if there is none."""
+        if self.kubernetes_url is not None or self.kubernetes_service_host is None:
+            return self.kubernetes_url
+        host = self.kubernetes_service_host
+        bare = f"[{host}]" if ":" in host else host
+        return f"https://{bare}:{self.kubernetes_service_port}"
 
     @property
     def level(self) -> str:

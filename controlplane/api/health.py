@@ -12,9 +12,28 @@ from controlplane.api.answers import model_answer
 from controlplane.api.metrics import registry
 from controlplane.api.operation import Answer, Call, Operation, get
 from controlplane.api.parts import Parts
-from controlplane.distribute.watcher import FULL
+from controlplane.distribute.watcher import FULL, Watcher
+from controlplane.model.discovered import State
 
 _TEXT = {"type": "string"}
+
+
+MOST_NAMED = 10
+"""Services whose sources do not answer that are named."""
+
+
+def _of_discovery(watcher: Watcher) -> list[str]:
+    """Services whose sources of instances have a problem."""
+    found = [(name, state) for name, state in watcher.discovery_states().items() if state.problem]
+    named = [_discovery(name, state) for name, state in found[:MOST_NAMED]]
+    more = len(found) - len(named)
+    return [*named, *((f"and {more} more services with a problem of discovery",) if more else ())]
+
+
+def _discovery(service: str, state: State) -> str:
+    since = f" since {shapes.moment(state.since)}" if state.since else ""
+    known = f"{state.instances} instance{'' if state.instances == 1 else 's'} known"
+    return f"discovery of service {service!r} ({state.source}){since}: {state.problem}; {known}"
 
 
 def _of_the_store(parts: Parts) -> list[str]:
@@ -27,7 +46,7 @@ def _of_the_store(parts: Parts) -> list[str]:
 async def health(call: Call) -> Response:
     """Always 200: a restart would mend neither the store nor its content."""
     watcher = call.parts.watcher
-    problems = [*call.parts.not_ready(), *_of_the_store(call.parts)]
+    problems = [*call.parts.not_ready(), *_of_the_store(call.parts), *_of_discovery(watcher)]
     well = watcher.connected and not problems
     shape = shapes.HealthShape(
         status="ok" if well else "degraded",

@@ -59,6 +59,10 @@ QUERIES: Final[Mapping[str, str]] = {
     PREFIX + "calls_refused_total": (
         "sum by (service, code) (rate(headgate_controlplane_calls_refused_total[5m])) > 0"
     ),
+    PREFIX + "discovery_leads": "sum(headgate_controlplane_discovery_leads)",
+    PREFIX + "discovery_answers_total": "sum(rate(headgate_controlplane_discovery_answers_total[5m]))",
+    PREFIX + "discovery_instances": "max by (service) (headgate_controlplane_discovery_instances) == 0",
+    PREFIX + "discovery_problem": "max by (service) (headgate_controlplane_discovery_problem) == 1",
     "headgate_limit_granted_total": "sum by (limit) (rate(headgate_limit_granted_total[5m]))",
     "headgate_limit_bound": (
         "sum by (limit) (rate(headgate_limit_granted_total[5m])) / on (limit)"
@@ -133,6 +137,7 @@ class PartsCollector(Collector):
         if self._parts.desk is not None:
             yield from _limits(self._parts.desk.measured())
         yield from _registrations(self._parts.commands.counts)
+        yield from _discovery(self._parts)
         yield from _messages(self._parts.messages)
         yield self._requests()
         yield self._refused_calls()
@@ -192,6 +197,21 @@ def _registrations(counts: Counts) -> Iterator[Metric]:
     for outcome in ("renewed", "ended", "failed"):
         family.add_metric([outcome], getattr(counts, outcome))
     yield family
+
+
+def _discovery(parts: Parts) -> Iterator[Metric]:
+    yield _gauge("discovery_leads", "Whether this control plane runs discovery.", parts.discovery.leads)
+    yield _counter("discovery_answers", "Answers of sources that were written.", parts.discovery.written)
+    instances = GaugeMetricFamily(
+        PREFIX + "discovery_instances", "Instances that were found for a service.", labels=["service"]
+    )
+    problem = GaugeMetricFamily(
+        PREFIX + "discovery_problem", "Whether the source of a service has a problem.", labels=["service"]
+    )
+    for name, state in parts.watcher.discovery_states().items():
+        instances.add_metric([name], state.instances)
+        problem.add_metric([name], bool(state.problem))
+    yield from (instances, problem)
 
 
 def _limits(measured: Iterable[Measured]) -> Iterator[Metric]:

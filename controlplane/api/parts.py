@@ -10,6 +10,7 @@ from controlplane.api.caller import Network
 from controlplane.api.list_tags import ListTags
 from controlplane.api.problems import HttpError, starting
 from controlplane.commands.commands import Commands
+from controlplane.discovery.counts import DiscoveryCounts
 from controlplane.distribute.guard import WHAT_TO_DO
 from controlplane.distribute.messages import Messages
 from controlplane.distribute.watcher import Watcher
@@ -51,6 +52,8 @@ class Parts:
     """gRPC calls that were refused because of their credential."""
     messages: Messages = field(default_factory=Messages)
     """Messages that the config streams sent."""
+    discovery: DiscoveryCounts = field(default_factory=DiscoveryCounts)
+    """What discovery does in this control plane."""
     desk: Desk | None = None
     """The limits of the fleet that this control plane owns."""
     most_routes: int = MOST_ROUTES

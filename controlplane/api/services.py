@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import create_model
 from starlette.responses import Response
@@ -17,12 +17,13 @@ from controlplane.api.problems import HttpError
 from controlplane.api.shapes import moment
 from controlplane.commands.errors import NotFound
 from controlplane.fleet.views import InstanceView
+from controlplane.model.discovered import State
 from controlplane.model.listed import Listed
 from controlplane.model.resources import Instance, Resource, Service
 from controlplane.model.snapshot import Snapshot
 from controlplane.model.stored import Stamped
 
-_SEEN = frozenset({"status", "last_check", "reason", "workers"})
+_SEEN = frozenset({"status", "last_check", "reason", "workers", "source"})
 """Fields from the fleet's reports on an instance, which cannot be written."""
 
 
@@ -51,32 +52,42 @@ class ServiceForm(WithStatus):
     async def show(self, call: Call) -> Show:
         workers, snapshot = await call.parts.commands.workers(), call.parts.snapshot()
         fields, view_of = await super().show(call), call.parts.fleet.views.viewer(snapshot)
+        states = call.parts.watcher.discovery_states()
 
         def show(stamped: Stamped) -> dict[str, object]:
             service = stamped.resource
             assert isinstance(service, Service)
             view = view_of(service)
-            shown = {one.instance.instance_id: _instance(one, snapshot, workers) for one in view.instances}
+            static = {one.instance_id for one in service.instances}
+            shown = {
+                one.instance.instance_id: _instance(one, snapshot, workers, static) for one in view.instances
+            }
             instances = {name: one.model_dump() for name, one in shown.items()}
-            return {**fields(stamped), "instances": instances, "healthy": view.healthy, "total": view.total}
+            seen = {"instances": instances, "healthy": view.healthy, "total": view.total}
+            return {**fields(stamped), **seen, "discovered": _discovery(states.get(service.name))}
 
         return show
 
     def taken(self, document: Mapping[str, object]) -> Mapping[str, object]:
         """Without the fleet's reports. Registered instances are not fields of the service."""
         fields = {
-            name: value for name, value in super().taken(document).items() if name not in ("healthy", "total")
+            name: value
+            for name, value in super().taken(document).items()
+            if name not in ("healthy", "total", "discovered")
         }
         if isinstance(keyed := fields.get("instances"), Mapping):
-            fields["instances"] = {name: _named(one) for name, one in keyed.items() if not _registered(one)}
+            fields["instances"] = {name: _named(one) for name, one in keyed.items() if not _elsewhere(one)}
         return fields
 
     async def settle(self, call: Call, revision: int) -> None:
         await published(call, revision)
 
 
-def _registered(instance: object) -> bool:
-    return isinstance(instance, Mapping) and instance.get("workers") not in (None, 0)
+def _elsewhere(instance: object) -> bool:
+    """Whether an instance comes from a registration or from discovery, and is no field of the service."""
+    if not isinstance(instance, Mapping):
+        return False
+    return instance.get("workers") not in (None, 0) or instance.get("source") == "discovered"
 
 
 def _named(instance: object) -> object:
@@ -91,13 +102,26 @@ def _seen(model: type[Resource]) -> type[Resource]:
         "instances": (dict[str, shapes.InstanceShape], ...),
         "healthy": (int, ...),
         "total": (int, ...),
+        "discovered": (shapes.DiscoveryShape | None, ...),
     }
     return create_model(model.__name__, __base__=model, **fields)
 
 
-def _instance(view: InstanceView, snapshot: Snapshot, workers: Mapping[str, int]) -> shapes.InstanceShape:
+def _discovery(state: State | None) -> dict[str, object] | None:
+    if state is None:
+        return None
+    shape = shapes.DiscoveryShape(
+        source=state.source, instances=state.instances, problem=state.problem, since=moment(state.since)
+    )
+    return shape.model_dump()
+
+
+def _instance(
+    view: InstanceView, snapshot: Snapshot, workers: Mapping[str, int], static: Set[str]
+) -> shapes.InstanceShape:
     name = view.instance.name
     stamped = snapshot.resources.get((Instance.KIND, name))
+    registered = stamped is not None and stamped.lease
     return shapes.InstanceShape(
         status=view.status.value,
         last_check=moment(view.last_check),
@@ -106,8 +130,17 @@ def _instance(view: InstanceView, snapshot: Snapshot, workers: Mapping[str, int]
         port=view.instance.port,
         weight=view.instance.weight,
         metadata=dict(view.instance.metadata),
-        workers=workers.get(name, 1) if stamped is not None and stamped.lease else 0,
+        workers=workers.get(name, 1) if registered else 0,
+        source=_source(view.instance.instance_id, bool(registered), static),
     )
+
+
+def _source(
+    instance_id: str, registered: bool, static: Set[str]
+) -> Literal["registered", "static", "discovered"]:
+    if registered:
+        return "registered"
+    return "static" if instance_id in static else "discovered"
 
 
 async def drain(call: Call) -> Response:

@@ -41,8 +41,23 @@ class InstanceShape(Shape):
     metadata: dict[str, str]
     workers: Annotated[
         int,
-        Field(description="Processes that share the registration; 0 for a static instance."),
+        Field(description="Processes that share the registration; 0 for an instance that does not register."),
     ]
+    source: Annotated[
+        Literal["registered", "static", "discovered"],
+        Field(description="Whether it registers, is listed in its service, or was found by discovery."),
+    ]
+
+
+class DiscoveryShape(Shape):
+    """Whether the source that a service's `discovery` names answers."""
+
+    source: str
+    instances: Annotated[
+        int, Field(description="Known instances. They stay while the source does not answer.")
+    ]
+    problem: Annotated[str, Field(description="What is wrong with the source; empty: nothing.")]
+    since: Annotated[Moment, Field(description="Since when there is a problem.")]
 
 
 class VersionShape(Shape):

@@ -17,7 +17,7 @@ import gc
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 
 from controlplane import aside
@@ -25,6 +25,8 @@ from controlplane.distribute.deltas import Deltas
 from controlplane.distribute.guard import WHAT_TO_DO, Guard
 from controlplane.distribute.pace import SETTLE, Pace
 from controlplane.model.config import Config, Found, View, read
+from controlplane.model.discovered import Discovered, State, state_of
+from controlplane.model.discovery import Discovery
 from controlplane.model.lineage import LINEAGE
 from controlplane.model.problems import InconsistentConfig, Problem
 from controlplane.model.resources import User
@@ -133,6 +135,31 @@ class Watcher:
     def count(self, kind: str) -> int:
         """The number of stored resources of a kind, published or not."""
         return self._config.count(kind)
+
+    @property
+    def discoveries(self) -> Mapping[str, Discovery]:
+        """The sources of services with discovery, by service. Valid until the next await."""
+        return self._config.discoveries
+
+    @property
+    def remembered(self) -> frozenset[str]:
+        """The services for which something was found, also former ones."""
+        return frozenset(self._config.found)
+
+    def discovery_states(self) -> Mapping[str, State]:
+        """Whether sources answer, by service, sorted."""
+        found = sorted(self.discoveries.items())
+        return {name: state_of(discovery, self.discovered(name)) for name, discovery in found}
+
+    def discovery_state(self, service_name: str) -> State | None:
+        """The same for one service; None if it has no discovery."""
+        discovery = self.discoveries.get(service_name)
+        return state_of(discovery, self.discovered(service_name)) if discovery is not None else None
+
+    def discovered(self, service_name: str) -> Discovered | None:
+        """What was found for a service; None before the first answer."""
+        stamped = self._config.get((Discovered.KIND, service_name))
+        return stamped.resource if stamped and isinstance(stamped.resource, Discovered) else None
 
     @property
     def decided(self) -> frozenset[str]:

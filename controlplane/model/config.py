@@ -13,6 +13,8 @@ from typing import TypeVar
 
 from controlplane.model import digest
 from controlplane.model.capabilities import Need, Needs, needs, updated
+from controlplane.model.discovered import Discovered
+from controlplane.model.discovery import Discovery
 from controlplane.model.lineage import UNKNOWN, Lineage
 from controlplane.model.names import Names
 from controlplane.model.problems import InconsistentConfig, Problem
@@ -87,6 +89,12 @@ class Config:
         self._index = ResourceIndex()
         self._names = Names()
         self._static: dict[ResourceId, Stamped] = {}
+        self._found: dict[ResourceId, Stamped] = {}
+        """The instances that discovery has found, of services with and without discovery."""
+        self.found: set[str] = set()
+        """The services for which discovery has found something, also former ones."""
+        self.discoveries: dict[str, Discovery] = {}
+        """The services with discovery, by name. Not to be changed by readers."""
         self._problems: dict[ResourceId, tuple[Problem, ...]] = {}
         self._unchecked: set[ResourceId] = set()
         self._outdated: set[ResourceId] = set()
@@ -149,7 +157,7 @@ class Config:
             stamped = self._own().pop(identity)
             self._index.remove(identity, stamped.resource)
             self._names.remove(identity)
-            self._link_static(stamped, present=False)
+            self._link(stamped, present=False)
             self._touch_rivals(stamped.resource)
         self._touch(identity)
 
@@ -266,7 +274,7 @@ class Config:
         self._own()[identity] = stamped
         self._index.add(identity, stamped.resource)
         self._names.add(identity)
-        self._link_static(stamped, present=True)
+        self._link(stamped, present=True)
         self._touch_rivals(stamped.resource)
         self._touch(identity)
 
@@ -276,19 +284,41 @@ class Config:
             self._resources, self._lent = self._resources.copy(), False
         return self._resources
 
-    def _link_static(self, stamped: Stamped, *, present: bool) -> None:
-        """The instances that a service lists come and go with it."""
-        service = stamped.resource
-        if not isinstance(service, Service):
-            return
-        for listed in service.instances:
-            instance = Instance(service_name=service.service_name, **dict(listed))
-            identity = "instance", instance.name
+    def _link(self, stamped: Stamped, *, present: bool) -> None:
+        """The instances that a resource lists come and go with it."""
+        resource = stamped.resource
+        if isinstance(resource, Service):
+            static = (Instance(service_name=resource.name, **dict(each)) for each in resource.instances)
+            self._list(self._static, (Stamped(each, stamped.revision) for each in static), present=present)
+            self._link_discovery(resource, present=present)
+        elif isinstance(resource, Discovered):
+            found = (Stamped(each.instance(resource.name), each.revision) for each in resource.instances)
+            self._list(self._found, found, present=present)
+            (self.found.add if present else self.found.discard)(resource.name)
+
+    def _list(
+        self, listed: dict[ResourceId, Stamped], instances: Iterable[Stamped], *, present: bool
+    ) -> None:
+        for stamped in instances:
+            identity = "instance", stamped.resource.name
             if present:
-                self._static[identity] = Stamped(instance, stamped.revision)
+                listed[identity] = stamped
             else:
-                del self._static[identity]
+                del listed[identity]
             self._outdated.add(identity)
+
+    def _link_discovery(self, service: Service, *, present: bool) -> None:
+        """Instances that were found take part as long as the service has discovery."""
+        if service.discovery is None:
+            return
+        if present:
+            self.discoveries[service.name] = service.discovery
+        else:
+            del self.discoveries[service.name]
+        stamped = self._resources.get((Discovered.KIND, service.name))
+        if stamped is not None and isinstance(stamped.resource, Discovered):
+            names = (each.instance_id for each in stamped.resource.instances)
+            self._outdated.update(("instance", f"{service.name}/{name}") for name in names)
 
     def _touch(self, identity: ResourceId) -> None:
         """Mark a resource and everything that refers to it for checking."""
@@ -331,12 +361,16 @@ class Config:
         stamped = self._resources.get(identity)
         resource = stamped.resource if stamped else None
         if stamped is None or (isinstance(resource, Instance) and not self._has_service(resource)):
-            # A registered instance takes precedence over one listed in its service. It may be registered while its
-            # service is deleted; it ends with its lease.
-            return self._static.get(identity)
+            # A registered instance takes precedence over one listed in its service, and that over one that was found.
+            # It may be registered while its service is deleted; it ends with its lease.
+            return self._static.get(identity) or self._discovered(identity)
         if isinstance(resource, User):
             return Stamped(without_secrets(resource), stamped.revision)
         return stamped
+
+    def _discovered(self, identity: ResourceId) -> Stamped | None:
+        service_name = identity[1].partition("/")[0]
+        return self._found.get(identity) if service_name in self.discoveries else None
 
     def _has_service(self, instance: Instance) -> bool:
         return ("service", instance.service_name) in self._resources

@@ -64,6 +64,14 @@ LABEL = _pattern(r"^[A-Za-z0-9._/-]{1,63}$", "1 to 63 letters, digits, '.', '_',
 LABEL_VALUE = _pattern(
     r"^[A-Za-z0-9._/@:+-]{0,63}$", "0 to 63 letters, digits, '.', '_', '/', '@', ':', '+' or '-'"
 )
+OBJECT = _pattern(
+    r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+    "1 to 63 lower-case letters, digits or '-', with a letter or digit at both ends (RFC 1123)",
+)
+DNS_NAME = _pattern(
+    r"^([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?\.){0,31}[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?$",
+    "a DNS name in lower case, like orders.example.org, without a dot at the end",
+)
 
 _HOST = re.compile(r"(\*\.)?([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?")
 _PATH = re.compile(r"/(?:[A-Za-z0-9._~!$&'()*+,=:@/-]|%[0-9A-Fa-f]{2})*")

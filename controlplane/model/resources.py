@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from controlplane.model.access import Issuer, RateLimit, Scope, User
 from controlplane.model.base import Resource, parse_as
+from controlplane.model.discovered import Discovered
 from controlplane.model.internal import Reset, VerificationKey
 from controlplane.model.problems import InvalidConfig, Problem
 from controlplane.model.route import Route
@@ -18,7 +19,7 @@ ResourceId = tuple[str, str]
 _KINDS: dict[str, type[Resource]] = {
     model.KIND: model for model in (Service, Instance, Route, Scope, User, RateLimit, Issuer)
 }
-_INTERNAL: dict[str, type[Resource]] = {model.KIND: model for model in (VerificationKey, Reset)}
+_INTERNAL: dict[str, type[Resource]] = {model.KIND: model for model in (VerificationKey, Reset, Discovered)}
 
 KINDS: Mapping[str, type[Resource]] = MappingProxyType(_KINDS)
 """Every kind that users see, as in the store's keys. A kind is declared by its class, and listed here: documents, the
@@ -67,6 +68,7 @@ def references(kind: str, fields: Mapping[str, object]) -> Iterator[tuple[str, R
 __all__ = [
     "KINDS",
     "Circuit",
+    "Discovered",
     "Instance",
     "Issuer",
     "RateLimit",

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, cast
 from pydantic import Field
 
 from controlplane.model.base import IGNORABLE, Added, Narrows, Part, Resource
+from controlplane.model.discovery import Discovery
 from controlplane.model.fields import (
     UNIX,
     Address,
@@ -244,6 +245,10 @@ class Service(Resource):
             description="Static instances at fixed addresses, in addition to those that register.",
         ),
     ] = ()
+    discovery: Annotated[
+        Discovery | None,
+        Field(description="A source of further instances: EndpointSlices of Kubernetes, or DNS."),
+    ] = None
 
     @property
     def name(self) -> str:

@@ -194,7 +194,8 @@ class Registry:
         view = self._fleet.views.service(self._snapshot(), request.service_name)
         if view is None:
             raise Refused(Code.NOT_FOUND, f"Service '{request.service_name[:64]}' not found in registry")
-        return pb.GetServiceResponse(service=view_messages.service(view))
+        state = self._watcher.discovery_state(request.service_name)
+        return pb.GetServiceResponse(service=view_messages.service(view, state))
 
     @needs(Right.LOOK)
     async def ListRoutes(self, request: pb.ListRoutesRequest, caller: Caller) -> pb.ListRoutesResponse:
@@ -306,7 +307,9 @@ class Registry:
         return self._watcher.current
 
     def _services(self, snapshot: Snapshot) -> list[pb.ServiceView]:
-        return [view_messages.service(view) for view in self._fleet.views.services(snapshot)]
+        states = self._watcher.discovery_states()
+        views = self._fleet.views.services(snapshot)
+        return [view_messages.service(view, states.get(view.service.service_name)) for view in views]
 
     def _circuits(self, snapshot: Snapshot) -> list[pb.CircuitView]:
         return [view_messages.circuit(view) for view in self._fleet.views.circuits(snapshot)]

@@ -143,6 +143,20 @@ class Instance:
 
 
 @dataclass(frozen=True, slots=True)
+class DiscoveryState:
+    """Whether the source in which instances of a service are discovered answers."""
+
+    source: str
+    """In words."""
+    instances: int
+    """Known instances; they stay while the source does not answer."""
+    problem: str = ""
+    """Empty: none."""
+    since: datetime | None = None
+    """Since when there is a problem (UTC); None: there is none, or the source has not answered yet."""
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """A group of interchangeable instances, as the registry shows it."""
 
@@ -150,6 +164,8 @@ class Service:
     instances: Mapping[str, Instance]
     """By instance id."""
     definition: ServiceDefinition
+    discovery: DiscoveryState | None = None
+    """None: the instances are not discovered."""
 
     @property
     def healthy(self) -> int:

@@ -17,6 +17,7 @@ from headgate.models import (
     CircuitState,
     CircuitStats,
     CircuitView,
+    DiscoveryState,
     Instance,
     LimitBound,
     LimitPlace,
@@ -118,7 +119,12 @@ def decode_service(view: registry_pb2.ServiceView) -> Service:
         service_name=view.service.service_name,
         instances={instance.instance_id: instance for instance in instances},
         definition=_definition(view.service),
+        discovery=_discovery(view.discovery) if view.HasField("discovery") else None,
     )
+
+
+def _discovery(view: registry_pb2.DiscoveryView) -> DiscoveryState:
+    return DiscoveryState(view.source, view.instances, view.problem, _when(view.since))
 
 
 def decode_instance(view: registry_pb2.InstanceView) -> Instance:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from controlplane.fleet.reports import CircuitReport, CircuitState, InstanceStatus
 from controlplane.fleet.views import CircuitView, InstanceView, ServiceView
+from controlplane.model.discovered import State
 from controlplane.model.resources import Route
 from controlplane.rpc.wire.resource_messages import message
 from headgate_api.v1 import registry_pb2 as pb
@@ -24,11 +25,18 @@ _STATES: Mapping[CircuitState, status_pb2.CircuitState.ValueType] = {
 }
 
 
-def service(view: ServiceView) -> pb.ServiceView:
-    """A service with its instances and their status."""
+def service(view: ServiceView, discovery: State | None = None) -> pb.ServiceView:
+    """A service with its instances and their status, and that of its discovery."""
     return pb.ServiceView(
         service=message(resources_pb2.Service, view.service),
         instances=[instance(one) for one in view.instances],
+        discovery=_discovery(discovery) if discovery is not None else None,
+    )
+
+
+def _discovery(state: State) -> pb.DiscoveryView:
+    return pb.DiscoveryView(
+        source=state.source, instances=state.instances, problem=state.problem, since=state.since
     )
 
 

@@ -517,23 +517,63 @@ class ServiceView(_message.Message):
 
     SERVICE_FIELD_NUMBER: _builtins.int
     INSTANCES_FIELD_NUMBER: _builtins.int
+    DISCOVERY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def service(self) -> _resources_pb2.Service: ...
     @_builtins.property
     def instances(self) -> _containers.RepeatedCompositeFieldContainer[Global___InstanceView]: ...
+    @_builtins.property
+    def discovery(self) -> Global___DiscoveryView:
+        """Absent for a service without discovery, and in a watch."""
+
     def __init__(
         self,
         *,
         service: _resources_pb2.Service | None = ...,
         instances: _abc.Iterable[Global___InstanceView] | None = ...,
+        discovery: Global___DiscoveryView | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["service", b"service"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["discovery", b"discovery", "service", b"service"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["instances", b"instances", "service", b"service"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["discovery", b"discovery", "instances", b"instances", "service", b"service"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ServiceView: _TypeAlias = ServiceView  # noqa: Y015
+
+@_typing.final
+class DiscoveryView(_message.Message):
+    """Whether the source that a service's discovery names answers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    INSTANCES_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    source: _builtins.str
+    """In words."""
+    instances: _builtins.int
+    """Known instances; they stay while the source does not answer."""
+    problem: _builtins.str
+    """Empty: none."""
+    since: _builtins.float
+    """Unix seconds since which there is a problem; 0: none, or unknown."""
+    def __init__(
+        self,
+        *,
+        source: _builtins.str = ...,
+        instances: _builtins.int = ...,
+        problem: _builtins.str = ...,
+        since: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instances", b"instances", "problem", b"problem", "since", b"since", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DiscoveryView: _TypeAlias = DiscoveryView  # noqa: Y015
 
 @_typing.final
 class CircuitView(_message.Message):

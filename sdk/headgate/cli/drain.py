@@ -58,6 +58,9 @@ def _absent(api: AdminApi, service: str, instance: str) -> Failure:
         return Failure(f"service {service!r} has no instances{meant(service, services)}")
     mine = [row["instance_id"] for row in rows if row["service_name"] == service]
     if instance in mine:
+        (row,) = (each for each in rows if (each["service_name"], each["instance_id"]) == (service, instance))
+        if row.get("source") == "discovered":
+            return Failure(f"instance {service}/{instance} was discovered: only its source can take it out")
         why = f"it is declared in service {service}, and only instances that register can be drained"
         return Failure(
             f"instance {service}/{instance}: {why} (`headgate edit service {service}` takes it out)"

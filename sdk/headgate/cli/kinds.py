@@ -99,6 +99,14 @@ def _rejection(row: Row) -> object:
     return f"revision {rejected.get('revision')}{withheld} at {rejected.get('at')}: {problems}"
 
 
+def _source(row: Row) -> object:
+    """Where instances come from that neither register nor are listed."""
+    kubernetes, dns = ((row.get("discovery") or {}).get(name) for name in ("kubernetes", "dns"))
+    if kubernetes:
+        return f"kubernetes {kubernetes.get('namespace')}/{kubernetes.get('service')}"
+    return f"dns {dns.get('name')}" if dns else ""
+
+
 def _labels(row: Row) -> object:
     return ", ".join(f"{name}={value}" for name, value in sorted((row.get("labels") or {}).items()))
 
@@ -108,6 +116,7 @@ _COLUMNS: Mapping[str, Mapping[str, Cell]] = {
         "SERVICE": _field("service_name"),
         "CHECK": lambda row: f"{row.get('check_path')} every {row.get('check_interval'):g} s",
         "BALANCER": _field("load_balancer"),
+        "DISCOVERY": _source,
         "OPENS AFTER": lambda row: f"{(row.get('circuit') or {}).get('failure_threshold')} failures",
     },
     "route": {
@@ -153,6 +162,7 @@ _VIEWS = (
             "STATUS": _field("status"),
             "LAST CHECK": _field("last_check"),
             "WORKERS": lambda row: row.get("workers") or "",
+            "SOURCE": _field("source"),
             "REASON": _field("reason"),
         },
     ),

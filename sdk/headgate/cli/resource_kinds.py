@@ -21,6 +21,7 @@ RESOURCES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
             "max_in_flight",
             "tls",
             "instances",
+            "discovery",
             "description",
             "labels",
         ),

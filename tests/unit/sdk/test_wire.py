@@ -10,6 +10,7 @@ import pytest
 from headgate import (
     CircuitConfig,
     CircuitState,
+    DiscoveryState,
     InvalidDefinition,
     LoadBalancer,
     RegistrationRequest,
@@ -44,6 +45,17 @@ def test_a_definition_survives_the_way_there_and_back() -> None:
     message = encode_registration(request(definition=FULL))
     view = registry_pb2.ServiceView(service=message.service)
     assert decode_service(view).definition == FULL
+
+
+def test_the_state_of_discovery() -> None:
+    assert decode_service(registry_pb2.ServiceView()).discovery is None
+    seen = registry_pb2.DiscoveryView(source="DNS name a (A)", instances=2, problem="silent", since=7.0)
+    found = decode_service(registry_pb2.ServiceView(discovery=seen)).discovery
+    assert found == DiscoveryState("DNS name a (A)", 2, "silent", datetime.fromtimestamp(7, UTC))
+    well = registry_pb2.DiscoveryView(source="DNS name a (A)", instances=2)
+    assert decode_service(registry_pb2.ServiceView(discovery=well)).discovery == DiscoveryState(
+        "DNS name a (A)", 2
+    )
 
 
 def test_the_guides_definitions() -> None:

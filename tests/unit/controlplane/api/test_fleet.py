@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from controlplane.api.shapes import moment
+from controlplane.commands.plans.discovery import Discover, discover
 from controlplane.fleet.reports import (
     CircuitReport,
     CircuitState,
@@ -14,6 +15,9 @@ from controlplane.fleet.reports import (
     NodeProblem,
     StatsReport,
 )
+from controlplane.model.base import parse_as
+from controlplane.model.discovered import Found
+from controlplane.model.discovery import Discovery
 from controlplane.model.resources import Instance
 from tests.support.api import Api
 
@@ -74,6 +78,7 @@ async def test_services(fleet: httpx.AsyncClient) -> None:
                 "weight": 1,
                 "metadata": {},
                 "workers": 0,
+                "source": "static",
             },
             "orders-2": {
                 "status": "unhealthy",
@@ -84,6 +89,7 @@ async def test_services(fleet: httpx.AsyncClient) -> None:
                 "weight": 1,
                 "metadata": {},
                 "workers": 0,
+                "source": "static",
             },
         },
     }
@@ -99,6 +105,42 @@ async def test_how_many_processes_hold_an_instance(fleet: httpx.AsyncClient, api
     shown = (await fleet.get("/api/v1/services/orders")).json()["instances"]
     workers = {instance_id: found["workers"] for instance_id, found in shown.items()}
     assert workers == {"alone": 1, "shared": 3, "orders-1": 0, "orders-2": 0}
+
+
+async def test_discovered_instances_are_shown_and_are_no_fields(fleet: httpx.AsyncClient, api: Api) -> None:
+    assert (await fleet.get("/api/v1/services/orders")).json()["discovered"] is None
+    discovery = {"dns": {"name": "orders.example", "port": 80}}
+    await api.parts.commands.patch("service", "orders", {"discovery": discovery}, author="test")
+    await api.seen()
+    waiting = (await fleet.get("/api/v1/services/orders")).json()["discovered"]
+    assert (waiting["problem"], waiting["since"]) == ("no answer yet", None)
+    one = Found(instance_id="found-1", host="192.0.2.7", port=80)
+    request = Discover(
+        author="",
+        service_name="orders",
+        discovery=parse_as(Discovery, discovery),
+        instances=(one,),
+        problem="1 not used",
+        now=1000.0,
+    )
+    await api.parts.commands.executor.run(discover, request)
+    await api.seen()
+    answer = await fleet.get("/api/v1/services/orders")
+    shown = answer.json()
+    assert shown["instances"]["found-1"]["source"] == "discovered"
+    assert shown["discovered"] == {
+        "source": "DNS name orders.example (A)",
+        "instances": 1,
+        "problem": "1 not used",
+        "since": "1970-01-01T00:16:40.000Z",
+    }
+    health = (await fleet.get("/health")).json()
+    told = "(DNS name orders.example (A)) since 1970-01-01T00:16:40.000Z: 1 not used; 1 instance known"
+    assert f"discovery of service 'orders' {told}" in health["problems"]
+    # A response that is sent back changes nothing: what was found does not become a static instance.
+    (await fleet.put("/api/v1/services/orders", json=shown)).raise_for_status()
+    stored = (await fleet.get("/api/v1/config/services/orders")).json()
+    assert {each["instance_id"] for each in stored["instances"]} == {"orders-1", "orders-2"}
 
 
 async def test_circuits(fleet: httpx.AsyncClient) -> None:

@@ -244,6 +244,7 @@ def test_a_service_needs_only_a_name_and_has_the_contract_s_defaults() -> None:
         "description": "",
         "labels": {},
         "instances": [],
+        "discovery": None,
     }
 
 

@@ -55,6 +55,21 @@ def test_an_instance_that_is_declared_is_not_drained(filled: Run, admin: FakeAdm
         assert "it is declared in service orders, and only instances that register can be" in result.stderr
 
 
+def test_an_instance_that_was_discovered_is_not_drained(filled: Run, admin: FakeAdmin) -> None:
+    found = {"status": "healthy", "source": "discovered"}
+    services = [{"service_name": "orders", "instances": {"a": found}}]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return httpx.Response(200, json=services)
+        return problem(404, "instance 'orders/a' does not exist")
+
+    admin.override = answer
+    result = filled("drain", "orders", "a")
+    told = "headgate: instance orders/a was discovered: only its source can take it out\n"
+    assert (result.exit_code, result.stderr) == (1, told)
+
+
 def test_who_may_not_read_names_is_told_none(filled: Run, admin: FakeAdmin) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         one = request.url.path.endswith("/ordrs")

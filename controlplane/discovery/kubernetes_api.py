@@ -1,0 +1,256 @@
+"""A thin client of the Kubernetes API: lists and watches EndpointSlices, and nothing else.
+
+The token and the authority are read for each session, because kubelet renews both; a session lasts some minutes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+import socket
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+import httpx
+
+from controlplane.discovery.slices import SERVICE_LABEL, Slice, read
+
+PAGE = 100
+"""Slices of one response to a list."""
+MOST_BYTES = 32 << 20
+"""Of one page of a list, and of one event of a watch."""
+WATCH: Final = (240, 480)
+"""Seconds that a watch lasts."""
+SILENCE = 90.0
+"""Seconds without a byte after which a watch is given up; bookmarks arrive about once a minute."""
+ANSWER = 10.0
+"""Seconds until the API server must have answered."""
+FEW = 100
+"""Services up to which a selector names each."""
+LONGEST_MESSAGE = 200
+
+
+class Silent(Exception):
+    """The API server does not answer, or refuses; the message says why and has no secret."""
+
+
+class Gone(Exception):
+    """The watch cannot continue from this version (410): list again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Where the API server is, and how to be known there."""
+
+    url: str
+    token_file: Path
+    ca: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The slices as of a version."""
+
+    slices: list[Slice]
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A step of a watch. Neither: only the version is newer."""
+
+    version: str
+    put: Slice | None = None
+    removed: str = ""
+
+
+class KubernetesApi:
+    """Opens sessions."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    @contextlib.asynccontextmanager
+    async def session(self) -> AsyncIterator[Session]:
+        """A connection with the present token. Raises Silent."""
+        async with _client(self._access) as client:
+            yield Session(client)
+
+
+class Session:
+    """Lists and watches over one client."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+
+    async def list(self, namespace: str, services: Collection[str]) -> Listing:
+        """The slices of these Services, and perhaps others. Raises Silent, Gone."""
+        found: list[Slice] = []
+        query = {"labelSelector": selector(services), "limit": str(PAGE)}
+        while True:
+            page = await self._page(namespace, query)
+            metadata = page.get("metadata") or {}
+            found += filter(None, map(read, page.get("items") or ()))
+            if not (more := metadata.get("continue")):
+                return Listing(found, str(metadata.get("resourceVersion") or ""))
+            query["continue"] = str(more)
+
+    @contextlib.asynccontextmanager
+    async def watch(
+        self, namespace: str, services: Collection[str], version: str
+    ) -> AsyncIterator[AsyncIterator[Event]]:
+        """The changes after a version, until the watch ends. It is open when the block begins. Raises Silent, Gone."""
+        query = {
+            "labelSelector": selector(services),
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": version,
+            "timeoutSeconds": str(random.randint(*WATCH)),  # noqa: S311  # spreads load, guards nothing
+        }
+        async with self._open(namespace, query) as response, aclosing(_events(response)) as events:
+            yield events
+
+    async def _page(self, namespace: str, query: Mapping[str, str]) -> dict[str, Any]:
+        async with self._open(namespace, query) as response:
+            try:
+                return _object(await _body(response))
+            except httpx.HTTPError as error:
+                raise Silent(_reason(error)) from None
+
+    @contextlib.asynccontextmanager
+    async def _open(self, namespace: str, query: Mapping[str, str]) -> AsyncIterator[httpx.Response]:
+        path = f"/apis/discovery.k8s.io/v1/namespaces/{quote(namespace)}/endpointslices"
+        request = self._client.build_request("GET", path, params=query)
+        try:
+            async with asyncio.timeout(ANSWER):
+                response = await self._client.send(request, stream=True)
+        except (httpx.HTTPError, OSError) as error:
+            raise Silent(_reason(error)) from None
+        try:
+            if response.status_code != 200:
+                await _refuse(response)
+            yield response
+        finally:
+            await response.aclose()
+
+
+def selector(services: Collection[str]) -> str:
+    """By names, or for many by the label alone: the URL must not grow without bound."""
+    if len(services) > FEW:
+        return SERVICE_LABEL
+    return f"{SERVICE_LABEL} in ({','.join(sorted(services))})"
+
+
+@contextlib.asynccontextmanager
+async def _client(access: Access) -> AsyncIterator[httpx.AsyncClient]:
+    headers = {"Accept": "application/json", "User-Agent": "headgate-controlplane"}
+    try:
+        headers["Authorization"] = f"Bearer {access.token_file.read_text().strip()}"
+        trusted = ssl.create_default_context(cafile=str(access.ca))
+    except (OSError, ValueError) as error:
+        where = getattr(error, "filename", None) or access.ca
+        raise Silent(f"cannot read {where}: {getattr(error, 'strerror', None) or 'no certificate'}") from None
+    transport = httpx.AsyncHTTPTransport(verify=trusted, trust_env=False, socket_options=_KEEP_ALIVE)
+    timeout = httpx.Timeout(ANSWER, read=SILENCE)
+    async with httpx.AsyncClient(
+        base_url=access.url, headers=headers, transport=transport, timeout=timeout, trust_env=False
+    ) as client:
+        yield client
+
+
+_KEEP_ALIVE = [
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
+        if hasattr(socket, name)
+    ),
+]
+
+
+async def _body(response: httpx.Response) -> bytes:
+    body = bytearray()
+    async for part in response.aiter_bytes():
+        body += part
+        if len(body) > MOST_BYTES:
+            raise Silent(f"the API server sends more than {MOST_BYTES >> 20} MiB at once")
+    return bytes(body)
+
+
+async def _lines(response: httpx.Response) -> AsyncIterator[bytes]:
+    buffer = bytearray()
+    async for part in response.aiter_bytes():
+        buffer += part
+        *whole, rest = buffer.split(b"\n")
+        for line in whole:
+            if line:
+                yield bytes(line)
+        buffer = rest
+        if len(buffer) > MOST_BYTES:
+            raise Silent(f"the API server sends more than {MOST_BYTES >> 20} MiB at once")
+
+
+async def _events(response: httpx.Response) -> AsyncGenerator[Event, None]:
+    # A connection that breaks, or is silent for too long, ends the watch like the server: it continues in another one.
+    with contextlib.suppress(httpx.HTTPError):
+        async for line in _lines(response):
+            yield _event(line)
+
+
+def _event(line: bytes) -> Event:
+    event = _object(line)
+    kind, body = event.get("type"), event.get("object")
+    if not isinstance(body, dict):
+        raise Silent("the API server sends what is no event")
+    metadata = body.get("metadata") or {}
+    version = str(metadata.get("resourceVersion") or "")
+    if kind == "ERROR":
+        raise _failure(int(body.get("code") or 0), str(body.get("message") or ""))
+    if kind in ("ADDED", "MODIFIED") and (made := read(body)) is not None:
+        return Event(version, put=made)
+    if kind in ("ADDED", "MODIFIED", "DELETED"):
+        # A slice that lost its label is none of a Service any more.
+        return Event(version, removed=str(metadata.get("name") or ""))
+    return Event(version)
+
+
+def _object(text: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise Silent("the API server sends no JSON object")
+    return found
+
+
+async def _refuse(response: httpx.Response) -> None:
+    """Raises Gone or Silent, with the API server's own words."""
+    try:
+        status = json.loads(await _body(response))
+        message = str(status["message"])
+    except (httpx.HTTPError, ValueError, KeyError, TypeError, RecursionError):
+        message = ""
+    raise _failure(response.status_code, message)
+
+
+def _failure(code: int, message: str) -> Exception:
+    if code == 410:
+        return Gone()
+    meaning = {401: "does not accept the token", 403: "forbids it"}.get(code, "answers with an error")
+    words = f": {message[:LONGEST_MESSAGE]}" if message else ""
+    return Silent(f"the API server {meaning} ({code}){words}")
+
+
+def _reason(error: Exception) -> str:
+    words = str(error) or (
+        f"no response within {ANSWER:g} s" if isinstance(error, TimeoutError) else type(error).__name__
+    )
+    return f"the API server does not answer: {words[:LONGEST_MESSAGE]}"

@@ -1,0 +1,104 @@
+"""The sources of all services: which of them run, and with what."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
+from functools import partial
+
+from controlplane.discovery import dns, slices
+from controlplane.discovery.answer import Complaint, silent
+from controlplane.discovery.discoverer import Tell
+from controlplane.discovery.dns import Resolver
+from controlplane.discovery.kubernetes_api import KubernetesApi
+from controlplane.discovery.namespace import Namespace
+from controlplane.discovery.slices import Slice
+from controlplane.model.discovery import Discovery, KubernetesSource
+
+MOST_NAMES = 2000
+"""Services that are discovered by DNS; each has a task."""
+MOST_NAMESPACES = 64
+"""Namespaces that are watched; each has a connection."""
+NO_ACCESS = (
+    "this control plane has no access to a Kubernetes API: it runs in no pod, and KUBERNETES_URL is not set"
+)
+
+Key = tuple[str, str]
+"""The kind of a source, and its name: a service for DNS, a namespace of Kubernetes."""
+
+
+class AllSources:
+    """Runs the sources that are wanted. A source that does not change keeps running."""
+
+    def __init__(self, resolver: Resolver, api: KubernetesApi | None, complaint: Complaint) -> None:
+        """Without `api`, services that need it get a problem."""
+        self._resolver = resolver
+        self._api = api
+        self._complaint = complaint
+        self._running: dict[Key, tuple[Hashable, asyncio.Task[None]]] = {}
+        """By key what each follows, and its task."""
+
+    def follow(self, wanted: Mapping[str, Discovery], tell: Tell) -> None:
+        """Follow the sources of these services, and no others."""
+        work = {**self._names(wanted, tell), **self._namespaces(wanted, tell)}
+        for key, (what, task) in list(self._running.items()):
+            if key not in work or work[key][0] != what:
+                task.cancel()
+                del self._running[key]
+        for key, (what, begin) in work.items():
+            if key not in self._running:
+                self._running[key] = what, asyncio.create_task(begin(), name=f"discovery: {' '.join(key)}")
+
+    async def stop(self) -> None:
+        """Follow none."""
+        tasks = [task for _, task in self._running.values()]
+        self._running.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _names(self, wanted: Mapping[str, Discovery], tell: Tell) -> dict[Key, _Work]:
+        found = {service: one.dns for service, one in wanted.items() if one.dns is not None}
+        for service in list(found)[MOST_NAMES:]:
+            tell(service, silent(f"more than {MOST_NAMES} services are discovered by DNS"))
+            del found[service]
+        return {
+            ("dns", service): (
+                source,
+                partial(dns.follow, source, self._resolver, self._complaint, partial(tell, service)),
+            )
+            for service, source in found.items()
+        }
+
+    def _namespaces(self, wanted: Mapping[str, Discovery], tell: Tell) -> dict[Key, _Work]:
+        grouped: dict[str, dict[str, KubernetesSource]] = {}
+        for service, one in sorted(wanted.items()):
+            if one.kubernetes is not None:
+                grouped.setdefault(one.kubernetes.namespace, {})[service] = one.kubernetes
+        for namespace in list(grouped) if self._api is None else list(grouped)[MOST_NAMESPACES:]:
+            more = f"services are discovered in more than {MOST_NAMESPACES} namespaces"
+            for service in grouped.pop(namespace):
+                tell(service, silent(NO_ACCESS if self._api is None else more))
+        return {
+            ("namespace", name): (frozenset(sources.items()), partial(self._follow, name, sources, tell))
+            for name, sources in grouped.items()
+        }
+
+    async def _follow(self, name: str, sources: Mapping[str, KubernetesSource], tell: Tell) -> None:
+        assert self._api is not None
+
+        def changed(of: str, found: Sequence[Slice]) -> None:
+            for service, source in sources.items():
+                if source.service == of:
+                    tell(service, slices.answer(source, found, self._complaint))
+
+        def failed(reason: str) -> None:
+            for service in sources:
+                tell(service, silent(reason))
+
+        names = frozenset(source.service for source in sources.values())
+        await Namespace(self._api, name, names, changed, failed).run()
+
+
+_Work = tuple[Hashable, Callable[[], Coroutine[None, None, None]]]
+"""What a source follows, and how it begins."""

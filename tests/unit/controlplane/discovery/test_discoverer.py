@@ -1,0 +1,204 @@
+"""The elected control plane's work, against a store in memory: answers become instances that data planes get."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+
+from controlplane.commands.executor import Executor
+from controlplane.discovery.answer import Answer, silent
+from controlplane.discovery.counts import DiscoveryCounts
+from controlplane.discovery.discoverer import Discoverer, Tell
+from controlplane.identity import Hasher
+from controlplane.model.discovered import Found, State
+from controlplane.model.discovery import Discovery
+from controlplane.model.resources import Instance
+from controlplane.model.stored import key_of
+from controlplane.store import Delete, Put
+from tests.support.control_plane import ControlPlane
+from tests.support.waiting import eventually
+
+SERVICE = {"service_name": "orders", "discovery": {"dns": {"name": "orders.example", "port": 80}}}
+
+
+class Scripted:
+    """Sources that answer as the test says."""
+
+    def __init__(self) -> None:
+        self.wanted: dict[str, Discovery] = {}
+        self.tell: Tell = lambda service, answer: None
+
+    def follow(self, wanted: Mapping[str, Discovery], tell: Tell) -> None:
+        self.wanted, self.tell = dict(wanted), tell
+
+    async def stop(self) -> None:
+        self.wanted = {}
+
+
+def found(number: int, *, draining: bool = False) -> Found:
+    return Found(instance_id=f"i{number}", host=f"10.0.0.{number}", port=80, draining=draining)
+
+
+class Bed:
+    def __init__(self, plane: ControlPlane) -> None:
+        self.plane = plane
+        self.sources = Scripted()
+        self.counts = DiscoveryCounts()
+        self.now = 1000.0
+        executor = Executor(plane.store, Hasher(), lambda: self.now)
+        self.discoverer = Discoverer(
+            plane.watcher, executor, self.sources, self.counts, clock=lambda: self.now
+        )
+
+    async def service(self, **fields: object) -> None:
+        revision = (await self.plane.commands.put("service", {**SERVICE, **fields}, author="test")).revision
+        await self.plane.published(revision)
+        await eventually(lambda: ("orders" in self.sources.wanted) == ("discovery" not in fields))
+
+    @property
+    def served(self) -> dict[str, tuple[int, bool]]:
+        """Revision of each instance as data planes get it, and whether it drains."""
+        resources = self.plane.current.resources
+        found = {}
+        for (kind, name), stamped in resources.items():
+            if kind == "instance" and isinstance(stamped.resource, Instance):
+                found[name] = stamped.revision, stamped.resource.draining
+        return found
+
+    async def serves(self, *names: str) -> None:
+        await eventually(lambda: set(self.served) == set(names))
+
+    @property
+    def state(self) -> State | None:
+        return self.plane.watcher.discovery_state("orders")
+
+    @property
+    def problem(self) -> str | None:
+        return self.state.problem if self.state is not None else None
+
+
+@contextlib.asynccontextmanager
+async def running() -> AsyncIterator[Bed]:
+    async with ControlPlane() as plane:
+        await eventually(plane.watcher.caught_up.is_set)
+        bed = Bed(plane)
+        task = asyncio.create_task(bed.discoverer.run())
+        try:
+            yield bed
+            assert not task.done()
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+async def test_an_answer_becomes_instances() -> None:
+    async with running() as bed:
+        await bed.service()
+        assert bed.state == State("DNS name orders.example (A)", 0, "no answer yet", 0.0)
+        bed.sources.tell("orders", Answer((found(1), found(2))))
+        await bed.serves("orders/i1", "orders/i2")
+        assert bed.state == State("DNS name orders.example (A)", 2, "", 0.0)
+        assert bed.counts.leads and bed.counts.written == 1
+
+
+async def test_only_what_differs_gets_a_new_revision() -> None:
+    async with running() as bed:
+        await bed.service()
+        bed.sources.tell("orders", Answer((found(1), found(2))))
+        await bed.serves("orders/i1", "orders/i2")
+        before = bed.served
+        bed.sources.tell("orders", Answer((found(1), found(2, draining=True), found(3))))
+        await bed.serves("orders/i1", "orders/i2", "orders/i3")
+        after = bed.served
+        assert after["orders/i1"] == before["orders/i1"]
+        assert after["orders/i2"][0] > before["orders/i2"][0] and after["orders/i2"][1]
+
+
+async def test_the_same_answer_writes_nothing() -> None:
+    async with running() as bed:
+        await bed.service()
+        bed.sources.tell("orders", Answer((found(1), found(2))))
+        await bed.serves("orders/i1", "orders/i2")
+        bed.sources.tell("orders", Answer((found(2), found(1))))
+        bed.sources.tell("orders", Answer((found(1),)))
+        await bed.serves("orders/i1")
+        assert bed.counts.written == 2
+
+
+async def test_a_silent_source_leaves_the_last_instances() -> None:
+    async with running() as bed:
+        await bed.service()
+        bed.sources.tell("orders", Answer((found(1),)))
+        await bed.serves("orders/i1")
+        bed.sources.tell("orders", silent("no response"))
+        await eventually(lambda: bed.problem == "no response")
+        assert set(bed.served) == {"orders/i1"}
+        bed.now = 2000.0
+        bed.sources.tell("orders", silent("refused"))
+        await eventually(lambda: bed.problem == "refused")
+        assert bed.state == State("DNS name orders.example (A)", 1, "refused", 1000.0)
+        bed.sources.tell("orders", Answer((found(1),)))
+        await eventually(lambda: bed.problem == "")
+        assert bed.state == State("DNS name orders.example (A)", 1, "", 0.0)
+
+
+async def test_without_discovery_the_instances_go_and_are_forgotten() -> None:
+    async with running() as bed:
+        await bed.service()
+        bed.sources.tell("orders", Answer((found(1),)))
+        await bed.serves("orders/i1")
+        await bed.service(discovery=None)
+        await bed.serves()
+        await eventually(lambda: not bed.plane.watcher.remembered)
+        bed.sources.tell("orders", Answer((found(2),)))
+        await bed.service()
+        assert not bed.served
+
+
+async def test_a_deleted_service_is_forgotten() -> None:
+    async with running() as bed:
+        await bed.service()
+        bed.sources.tell("orders", Answer((found(1),)))
+        await bed.serves("orders/i1")
+        await bed.plane.commands.delete("service", "orders", author="test")
+        await eventually(lambda: not bed.plane.watcher.remembered)
+        await bed.serves()
+
+
+async def test_a_listed_instance_comes_before_one_that_was_found() -> None:
+    async with running() as bed:
+        await bed.service(instances=[{"instance_id": "i1", "host": "10.9.9.9", "port": 80}])
+        bed.sources.tell("orders", Answer((found(1), found(2))))
+        await bed.serves("orders/i1", "orders/i2")
+        listed = bed.plane.current.resources["instance", "orders/i1"].resource
+        assert isinstance(listed, Instance) and listed.host == "10.9.9.9"
+        await bed.service(instances=[])
+        await bed.serves("orders/i1", "orders/i2")
+        shown = bed.plane.current.resources["instance", "orders/i1"].resource
+        assert isinstance(shown, Instance) and shown.host == "10.0.0.1"
+
+
+async def test_a_damaged_entry_is_written_anew() -> None:
+    async with running() as bed:
+        await bed.service()
+        key = key_of("discovered", "orders")
+        await bed.plane.store.commit({}, [Put(key, b"nonsense")])
+        bed.sources.tell("orders", Answer((found(1),)))
+        await bed.serves("orders/i1")
+        await bed.plane.store.commit({}, [Delete(key)])
+        await bed.serves()
+        bed.sources.tell("orders", Answer((found(1),)))
+        await bed.serves("orders/i1")
+
+
+async def test_a_store_in_doubt_is_not_written_to() -> None:
+    async with running() as bed:
+        await bed.service()
+        bed.plane.watcher.frozen = "the store was replaced"
+        bed.sources.tell("orders", Answer((found(1),)))
+        # The next publication finds the store good again, and wakes the discoverer.
+        await bed.service(description="another")
+        await bed.serves("orders/i1")
+        assert bed.counts.written == 1
