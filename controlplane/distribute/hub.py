@@ -70,8 +70,8 @@ class Nodes(Protocol):
     def disconnect(self, node: str) -> None:
         """Its stream ended."""
 
-    def all_serve(self, digest: str) -> bool:
-        """Whether every connected data plane that serves a configuration serves this one."""
+    def all_have_served(self, revision: int, digest: str) -> bool:
+        """Whether every connected data plane that serves a configuration has served this one."""
 
 
 class Ending(Enum):
@@ -294,8 +294,8 @@ class Hub:
         return True
 
     def _superseding(self, previous: Snapshot) -> None:
-        """Keep the snapshot that is about to be replaced, if every data plane that serves a configuration serves it."""
-        if self._nodes.all_serve(previous.digest):
+        """Keep the snapshot that is about to be replaced, if the whole fleet has served it."""
+        if self._nodes.all_have_served(previous.revision, previous.digest):
             self.accepted = previous
 
     def stop(self) -> None:

@@ -30,7 +30,7 @@ from controlplane.fleet.reports import (
 )
 from controlplane.fleet.settling import Settling
 from controlplane.fleet.signals import Signals
-from controlplane.fleet.tally import Tally
+from controlplane.fleet.tally import Tally, standing_of
 from controlplane.fleet.verdicts import InstanceName, Verdicts
 from controlplane.model.capabilities import Lacking
 
@@ -109,13 +109,15 @@ class Fleet:
         nodes = MappingProxyType(self._nodes)
         return PeerState(nodes, self.verdicts.found, self.circuits.found, self.looks)
 
-    def all_serve(self, digest: str) -> bool:
-        """Whether every connected data plane that serves a configuration serves this one, here and elsewhere.
+    def all_have_served(self, revision: int, digest: str) -> bool:
+        """Whether every connected data plane that serves a configuration has served this one, here and elsewhere.
 
-        False when no data plane serves any.
+        Some may serve a later one already, which another control plane sent first. False when none serves this one now.
         """
-        here = {node.digest for node in self._nodes.values() if node.connected and node.digest}
-        return here <= {digest} and self.tally.all_serve(digest)
+        here = (standing_of(node) for node in self._nodes.values() if node.connected and node.digest)
+        return self.tally.all_have_served(revision, digest) and all(
+            one.has_served(revision, digest) for one in here
+        )
 
     # What other control planes tell
 

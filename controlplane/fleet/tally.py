@@ -26,6 +26,22 @@ class Standing(NamedTuple):
     """The revision that it refused last, and its digest; -1 when it refused none."""
     refused_digest: str
 
+    def has_served(self, revision: int, digest: str) -> bool:
+        """Whether it serves this table, or a later one without having refused this one."""
+        return self.digest == digest or (self.applied > revision and self.refused_digest != digest)
+
+
+def standing_of(state: NodeState) -> Standing:
+    """The standing of a data plane in this state."""
+    refused = state.last_rejection
+    return Standing(
+        state.applied_revision,
+        state.digest,
+        state.health_revision,
+        refused.revision if refused else -1,
+        refused.digest if refused else "",
+    )
+
 
 @dataclass(frozen=True, slots=True)
 class Count:
@@ -81,10 +97,11 @@ class Tally:
         """Names of the data planes with requests under way at an instance that takes no new ones."""
         return self._busy.get(instance, set())
 
-    def all_serve(self, digest: str) -> bool:
-        """Whether those that serve a configuration serve this one; False when none serves any."""
-        serving = {one.digest for one in self._standings if one.digest}
-        return serving == {digest}
+    def all_have_served(self, revision: int, digest: str) -> bool:
+        """Whether those that serve a configuration have served this one; False when none serves it now."""
+        serving = [one for one in self._standings if one.digest]
+        now = any(one.digest == digest for one in serving)
+        return now and all(one.has_served(revision, digest) for one in serving)
 
     def count(self, revision: int, digest: str, *, reported: bool = False) -> Count:
         """Their progress towards `revision`; `digest` is that of the published table that holds it, empty without one.
@@ -104,14 +121,7 @@ class Tally:
         """The current state of a data plane; None: nothing any more."""
         before, standing = self._of.get(name), None
         if state is not None and state.connected:
-            refused = state.last_rejection
-            standing = Standing(
-                state.applied_revision,
-                state.digest,
-                state.health_revision,
-                refused.revision if refused else -1,
-                refused.digest if refused else "",
-            )
+            standing = standing_of(state)
             self._of[name] = state, standing
         elif before is not None:
             del self._of[name]

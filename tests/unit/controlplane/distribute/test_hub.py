@@ -12,7 +12,7 @@ from controlplane.distribute.subscriber import Mark, Whole
 from controlplane.distribute.watcher import Watcher
 from controlplane.fleet.nodes import Fleet
 from controlplane.fleet.peer_updates import PeerState
-from controlplane.fleet.reports import NodeState
+from controlplane.fleet.reports import NodeState, Rejection
 from controlplane.model.resources import Scope, Service, Tls
 from controlplane.model.snapshot import Delta, Snapshot
 from controlplane.model.stored import Stamped
@@ -169,6 +169,35 @@ def test_the_data_planes_of_others_count_as_well(hub: Hub, fleet: Fleet) -> None
         )
         supersede(hub, 3)
         assert accepted(hub) == 2
+
+
+def elsewhere(revision: int, digest: str, refused: Rejection | None = None) -> PeerState:
+    state = NodeState("gw-2", "0.1.0", digest=digest, applied_revision=revision, last_rejection=refused)
+    return PeerState({"gw-2": state})
+
+
+def test_accepted_counts_those_that_another_control_plane_moved_on_first(hub: Hub, fleet: Fleet) -> None:
+    supersede(hub, 2)
+    with hub.session("gw-1", "0.1.0", 2, digest(hub)):
+        fleet.receive("other", elsewhere(2, digest(hub)))
+        fleet.receive("other", elsewhere(3, "three"))
+        supersede(hub, 3)
+        assert accepted(hub) == 2
+
+
+def test_accepted_is_none_that_a_data_plane_refused_before_it_moved_on(hub: Hub, fleet: Fleet) -> None:
+    supersede(hub, 2)
+    with hub.session("gw-1", "0.1.0", 2, digest(hub)):
+        fleet.receive("other", elsewhere(3, "three", Rejection(2, (), 0.0, digest(hub))))
+        supersede(hub, 3)
+        assert accepted(hub) is None
+
+
+def test_accepted_is_none_that_nobody_serves_any_more(hub: Hub, fleet: Fleet) -> None:
+    supersede(hub, 2)
+    with hub.session("gw-1", "0.1.0", 3, "three"):
+        supersede(hub, 3)
+        assert accepted(hub) is None
 
 
 def test_messages_are_counted_by_what_they_bring(hub: Hub) -> None:
