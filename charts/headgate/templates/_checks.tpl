@@ -10,6 +10,9 @@ controlplane.ingress.enabled needs at least one host name in controlplane.ingres
 {{- end }}
 {{- $tls := 0 }}
 {{- range .Values.etcd.endpoints }}{{ if hasPrefix "https:" . }}{{ $tls = add1 $tls }}{{ end }}{{ end }}
+{{- if and $tls (not .Values.etcd.enabled) (ne (int $tls) (len .Values.etcd.endpoints)) }}
+etcd.endpoints mixes http:// and https://: use one of them for all of them
+{{- end }}
 {{- if and .Values.etcd.tlsSecret (not .Values.etcd.enabled) (not $tls) }}
 etcd.tlsSecret is used only with https:// in etcd.endpoints: change the URLs, or leave etcd.tlsSecret empty
 {{- end }}

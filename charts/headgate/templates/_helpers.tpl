@@ -97,5 +97,5 @@ imagePullSecrets:
 
 {{/* The port of a URL without path. */}}
 {{- define "headgate.portOf" -}}
-{{- regexMatch ":[0-9]+$" . | ternary (regexFind "[0-9]+$" .) (hasPrefix "https:" . | ternary "443" "80") }}
+{{- regexFind "[0-9]+$" . }}
 {{- end }}

@@ -24,6 +24,8 @@ selector:
 {{- define "headgate.pod" -}}
 {{- $root := index . 0 }}{{ $plane := index $root.Values (index . 1) -}}
 serviceAccountName: {{ include "headgate.serviceAccount" . }}
+# A Service named redis would otherwise set REDIS_PORT to a URL.
+enableServiceLinks: false
 {{- include "headgate.imagePullSecrets" $root }}
 securityContext: {{- toYaml $plane.podSecurityContext | nindent 2 }}
 {{- with $plane.priorityClassName }}

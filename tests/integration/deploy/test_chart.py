@@ -15,6 +15,7 @@ def test_both_planes_have_probes_and_run_without_privileges() -> None:
         assert found["securityContext"]["readOnlyRootFilesystem"] is True
         security = pod(objects, plane)["securityContext"]
         assert security["runAsNonRoot"] is True
+        assert pod(objects, plane)["enableServiceLinks"] is False, "REDIS_PORT is a setting"
         assert security["seccompProfile"] == {"type": "RuntimeDefault"}
         assert found["securityContext"]["capabilities"] == {"drop": ["ALL"]}
 

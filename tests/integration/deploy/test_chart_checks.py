@@ -15,6 +15,7 @@ MISTYPED: dict[str, tuple[dict[str, Any], str]] = {
     "unknown setting of a probe": ({"controlplane": {"probes": {"readiness": {"period": 1}}}}, "period"),
     "no etcd": ({"etcd": {"endpoints": []}}, "/etcd/endpoints"),
     "etcd without scheme": ({"etcd": {"endpoints": ["etcd:2379"]}}, "/etcd/endpoints/0"),
+    "etcd without port": ({"etcd": {"endpoints": ["http://etcd"]}}, "/etcd/endpoints/0"),
     "wrong type": ({"controlplane": {"replicas": "two"}}, "/controlplane/replicas"),
     "a number as variable": ({"dataplane": {"env": {"MAX_ROUTES": 5}}}, "/dataplane/env/MAX_ROUTES"),
     "an annotation that is no text": (
@@ -70,6 +71,7 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
         {"controlplane": {"ingress": {"enabled": True}}},
         "controlplane.ingress.hosts",
     ),
+    "etcd with and without TLS": ({"etcd": {"endpoints": ["http://a:1", "https://b:1"]}}, "all of them"),
     "etcd's TLS without https": ({"etcd": {"tlsSecret": "etcd"}}, "change the URLs"),
     "two monitors": (
         {"monitoring": {"podMonitor": {"enabled": True}, "serviceMonitor": {"enabled": True}}},

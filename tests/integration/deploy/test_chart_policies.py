@@ -32,13 +32,13 @@ def test_policies_let_in_no_more_than_they_name() -> None:
 
 
 def test_control_planes_may_be_restricted_to_etcd_and_each_other() -> None:
-    endpoints = ["https://a", "http://b:2380", "http://[fd00::1]:2379"]
+    endpoints = ["http://a:2381", "http://b:2380", "http://[fd00::1]:2379"]
     policy = {"enabled": True, "egress": {"enabled": True}}
     objects = render({**NEEDED, "networkPolicy": policy, "etcd": {"endpoints": endpoints}})
     rules = objects["NetworkPolicy/demo-headgate-controlplane"]["spec"]["egress"]
     assert [sorted({port["port"] for port in rule["ports"]}) for rule in rules] == [
         [53],
-        [443, 2379, 2380],
+        [2379, 2380, 2381],
         [50051],
     ]
 

@@ -149,8 +149,50 @@ def test_names_have_at_most_63_characters() -> None:
     assert max(len(document["metadata"]["name"]) for document in objects.values()) == 63
 
 
+def notes_of(values: dict[str, Any]) -> str:
+    return manifests({**NEEDED, **values})["headgate/templates/NOTES.txt"]
+
+
+RISKS: dict[str, tuple[dict[str, Any], str]] = {
+    "a plain admin API outside": ({"controlplane": {"service": {"type": "NodePort"}}}, "adminTls.secret."),
+    "a plain Ingress": (
+        {"controlplane": {"ingress": {"enabled": True, "hosts": ["a.example.org"]}}},
+        "adminTls.secret and controlplane.ingress.tls.",
+    ),
+    "plain tokens": ({"controlplane": {"service": {"type": "LoadBalancer"}}}, "set grpcTls.enabled"),
+    "one control plane": ({"controlplane": {"replicas": 1}}, "controlplane.replicas"),
+    "metrics behind a policy": ({"networkPolicy": {"enabled": True}}, "networkPolicy.monitoring"),
+    "two ways to an address": (
+        {
+            "dataplane": {
+                "service": {"type": "LoadBalancer"},
+                "proxyProtocolFrom": ["192.0.2.0/24"],
+                "trustedProxies": ["192.0.2.0/24"],
+            }
+        },
+        "rarely both",
+    ),
+}
+
+
+@pytest.mark.parametrize(("values", "advice"), RISKS.values(), ids=RISKS)
+def test_the_notes_warn_of_risks(values: dict[str, Any], advice: str) -> None:
+    assert advice in notes_of(values).partition("Before you go into production:\n")[2]
+
+
+@pytest.mark.parametrize("values", [{}, PRODUCTION], ids=["defaults", "production"])
+def test_good_values_have_no_warning(values: dict[str, Any]) -> None:
+    assert "Before you go" not in notes_of(values)
+
+
 def test_the_notes_have_the_next_commands() -> None:
-    notes = manifests(NEEDED)["headgate/templates/NOTES.txt"]
+    notes = notes_of({})
     commands = [line.strip() for line in notes.splitlines() if line.startswith("   ")]
-    assert [command.split()[0] for command in commands] == ["kubectl", "kubectl", "headgate", "headgate"]
+    assert [command.split()[0] for command in commands] == [
+        "kubectl",
+        "helm",
+        "kubectl",
+        "headgate",
+        "headgate",
+    ]
     assert "headgate login http://127.0.0.1:8080 -u admin" in commands
