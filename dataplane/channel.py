@@ -21,7 +21,7 @@ _HEADER = struct.Struct(">IB")
 
 @unique
 class Kind(IntEnum):
-    """The kind of a frame. Below 10: from the supervisor to a worker; from 10 on: from a worker to the supervisor."""
+    """The kind of a frame. Below 10, and 20: from the supervisor to a worker; others: to the supervisor."""
 
     PART = 1
     """A part of a change, with more to follow: protobuf headgate.v1.Delta."""
@@ -41,6 +41,9 @@ class Kind(IntEnum):
     """The last request for leases of fleet limits will not be answered: send it again."""
     REDIS = 9
     """The address of Redis (`redis.options.RedisOptions`), if configured; sent before the first change."""
+    SHARES = 20
+    """JSON list of [limit, counts_by, starter, pace, until]: shares of this worker's predecessors in limits of the
+    fleet (`headgate_api.leases.successor`); sent before the first change if there are any."""
     DRAIN = 5
     """Stop accepting, finish the requests in flight, exit."""
 
@@ -62,6 +65,8 @@ class Kind(IntEnum):
     RESET = 18
     """JSON {revision, limits, shared, unreached}: the order of this revision to refill buckets has been obeyed, with
     the limits that it found (`gateway.resets.Outcome`)."""
+    DROPPED = 19
+    """The worker no longer spends any of the SHARES."""
     LEAVING = 13
     """JSON {"<service>/<instance>": requests in flight} of all instances that take no new ones; sent before the APPLIED
     of the change that removes them, and after the last response of each."""

@@ -42,6 +42,9 @@ class WorkerOptions:
     """Special-purpose networks that instance host names may resolve to, for instance loopback."""
     unix_sockets: tuple[str, ...] = ()
     """Folders in which instances may listen on Unix sockets."""
+    folder_fd: int = -1
+    """The folder of the cached configuration, -1 without one: locked as long as a process that may spend leased tokens
+    has it open."""
     tls_listen_fd: int = -1
     """Like listen_fd, for the TLS address; -1 without one. Certificates arrive over the channel."""
     rate_limit_mode: str = "local"

@@ -1,4 +1,5 @@
-"""The cache file: the last good configuration, with which a data plane starts while no control plane can be reached.
+"""The cache file: the last good configuration, with which a data plane starts while no control plane can be reached. A
+second file of this format has the shares of its workers (`supervisor.share_record`).
 
 Format: one line `headgate-cache <version>`, then records: 4 bytes of length (big endian), the SHA-256 of the payload,
 the payload. A record is one change, the first one from an empty configuration; `decode` reads the payloads.
@@ -38,9 +39,9 @@ class CacheError(Exception):
 class Cache:
     """One file in a folder that only its owner may enter. Methods may block on the disk; none raises OSError."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = "table") -> None:
         self._folder = folder
-        self._file = folder / "table"
+        self._file = folder / name
         self._first = self._end = 0
         """Offsets of the ends of the first and the last record; 0 when nothing may be appended to the file."""
         self.warnings = 0
@@ -146,7 +147,7 @@ class Cache:
     def _rewrite(self, content: bytes) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._remove_leftovers()
-        beside = self._folder / f"table.{os.getpid()}.tmp"
+        beside = self._folder / f"{self._file.name}.{os.getpid()}.tmp"
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -167,7 +168,7 @@ class Cache:
 
     def _remove_leftovers(self) -> None:
         """Remove temporary files of processes that were killed while writing."""
-        for leftover in self._folder.glob("table.*.tmp"):
+        for leftover in self._folder.glob(f"{self._file.name}.*.tmp"):
             leftover.unlink(missing_ok=True)
 
 

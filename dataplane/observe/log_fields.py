@@ -62,6 +62,7 @@ SOME: Final[Mapping[str, str]] = {
     "revision": "Revision of a configuration.",
     "seconds": "A duration in seconds.",
     "served": "Revision that is served instead.",
+    "shares": "Number of shares of fleet limits that workers of the process before had.",
     "service": "Name of a service.",
     "status": "Status of an instance: `starting`, `healthy`, `unhealthy`.",
     "worker": "Index of a worker, from 0.",

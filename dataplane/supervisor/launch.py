@@ -15,6 +15,7 @@ from dataplane.setting_types import read_token, split_address
 from dataplane.settings import Settings
 from dataplane.supervisor.listen import TrafficPort
 from dataplane.supervisor.process import WorkerProcess, spawn
+from dataplane.supervisor.share_record import open_folder
 
 
 class Launcher:
@@ -25,10 +26,13 @@ class Launcher:
         self._settings = settings
         self._limit_secret = limit_secret(settings)
         self._ports = [traffic] if secured is None else [traffic, secured]
+        self.folder_fd = -1
+        """The open folder of the cached configuration, which workers inherit; -1 before `ahead`, and without one."""
         self._ahead: dict[int, WorkerProcess] = {}
 
     async def ahead(self) -> None:
         """Start one worker for every index. A failed start is tried again when the worker is requested."""
+        self.folder_fd = open_folder(self._settings.cache_dir / self._settings.node_name)
         await asyncio.gather(*map(self._start_ahead, range(self._settings.workers)))
 
     async def __call__(self, index: int) -> WorkerProcess:
@@ -54,7 +58,8 @@ class Launcher:
             return self._options(index, control, listen, secured)
 
         listeners = [port.socket(index) for port in self._ports]
-        return await spawn(index, self._settings.worker_timeout, options, *listeners)
+        timeout = self._settings.worker_timeout
+        return await spawn(index, timeout, options, *listeners, folder_fd=self.folder_fd)
 
     def _options(self, index: int, control: int, listen: int, secured: int) -> WorkerOptions:
         settings = self._settings
@@ -66,6 +71,7 @@ class Launcher:
             control_fd=control,
             listen_fd=listen,
             tls_listen_fd=secured,
+            folder_fd=self.folder_fd,
             level=settings.level,
             access_log=settings.access_log,
             drain_timeout=settings.drain_timeout,

@@ -1,23 +1,28 @@
 """The supervisor's part in leased limits: it owns those that its workers share, and forwards asks about the others.
 
 Asks of limits of the fleet that come within one turn of the event loop go to the control plane as one message. It also
-lists the running workers: so the owners learn of every worker that has ended, even if a message was lost.
+lists the running workers: so the owners learn of every worker that has ended, even if a message was lost. A worker that
+ended while no owner answered stays in the list until its successor needs its shares no more.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Protocol
 
 from dataplane.channel import Kind
 from dataplane.gateway.policy.leased import counts_by, terms
 from dataplane.gateway.policy.resources import Limit, LimitMode
 from headgate_api.leases import codec
+from headgate_api.leases.messages import Answer
 from headgate_api.leases.owner import Owner
+from headgate_api.leases.shares import Row, Shares
 from headgate_api.v1 import limits_pb2 as pb
 
 MOST_ACCOUNTS, LEAST_ACCOUNTS = 200_000, 1000
@@ -42,10 +47,23 @@ class Borrower(Protocol):
 
     @property
     def name(self) -> str:
-        """Unique in this run of the supervisor."""
+        """Its index and a number: unique in the run."""
 
     def send(self, kind: Kind, payload: bytes = b"") -> None:
         """Queue a frame."""
+
+
+class Record(Protocol):
+    """The shares on disk. Methods may block. `supervisor.share_record.ShareRecord` implements it."""
+
+    def take_over(self, run: str, now: float, workers: int) -> tuple[str, list[Row]]:
+        """The run of the process before and the shares of its workers; `run` if there are none."""
+
+    def write(self, run: str, rows: list[Row]) -> bool:
+        """Replace the record."""
+
+    def clear(self) -> bool:
+        """Remove the record; whether there is none now."""
 
 
 class Lending:
@@ -59,9 +77,11 @@ class Lending:
         limits: Callable[[], Mapping[str, Limit]],
         default: Limit | None = None,
         clock: Callable[[], float] = time.monotonic,
+        record: Record | None = None,
     ) -> None:
         """`workers` gives those whose process has not ended, of `count` that there should be; `limits` those of the
-        table, by name, another object after each change; `default` is that of the settings."""
+        table, by name, another object after each change; `default` is that of the settings. Without a `record`, the
+        shares of workers end with this process."""
         self._workers = workers
         self._count = count
         self._uplink = uplink
@@ -72,12 +92,34 @@ class Lending:
         self._limits: Mapping[str, Limit] = dict(self._default)
         self._owners: dict[str, tuple[str, Owner]] = {}
         """The bucket identity and the owner, by limit."""
-        self._run = secrets.token_hex(8)
-        self._sequence = 0
+        self._record = record
+        self._run, rows = secrets.token_hex(8), list[Row]()
+        if record is not None:
+            self._run, rows = record.take_over(self._run, clock(), count)
+        self._shares = Shares(rows)
+        self._sequence = int(clock() * 1e6)
+        """Later numbers than those of an earlier process of the same boot."""
         self._pending: list[pb.LimitAsk] = []
+        self._held: list[pb.LimitAnswers] = []
+        """Answers that wait until the record of shares is gone."""
+        self._wake = asyncio.Event()
+        if rows:
+            text = "shares of the process before are used while no control plane answers"
+            _log.info(text, extra={"shares": len(rows)})
+
+    def started(self, worker: Borrower) -> None:
+        """A worker has started: it may spend the shares of its predecessors while no owner answers."""
+        rows = self._shares.left_to(_index(worker))
+        if rows:
+            terms = [[row.limit, row.counts_by, *row.share] for row in rows]
+            worker.send(Kind.SHARES, json.dumps(terms).encode())
 
     def take(self, worker: Borrower, kind: Kind, payload: bytes) -> None:
-        """A worker's frame of asks. Raises ValueError for an invalid frame."""
+        """A worker's frame of asks, or that it has dropped the shares. Raises ValueError for an invalid frame."""
+        if kind is Kind.DROPPED:
+            self._shares.dropped(_index(worker))
+            self._pass_on()
+            return
         now = self._clock()
         self._adopt(now)
         asks = pb.LimitAsks.FromString(payload).asks
@@ -88,12 +130,26 @@ class Lending:
             if answers:
                 worker.send(Kind.GRANTS, pb.LimitAnswers(answers=answers).SerializeToString())
             return
+        for ask in asks:
+            self._shares.asked(worker.name, ask.limit, ask.run)
         if not self._pending:
             asyncio.get_running_loop().call_soon(self._pass_on)
         self._pending.extend(asks)
 
     def answered(self, answers: pb.LimitAnswers) -> None:
         """A control plane's answer."""
+        now = self._clock()
+        for one in answers.answers:
+            if one.epoch:
+                answer = Answer(one.stamp, one.epoch, one.starter, one.lease, one.pace, ())
+                self._shares.answered(one.worker, one.limit, one.counts_by, answer, now)
+        if self._shares.outdated:
+            self._held.append(answers)
+            self._wake.set()
+        else:
+            self._hand_on(answers)
+
+    def _hand_on(self, answers: pb.LimitAnswers) -> None:
         by_worker: dict[str, list[pb.LimitAnswer]] = {}
         for answer in answers.answers:
             by_worker.setdefault(answer.worker, []).append(answer)
@@ -111,17 +167,35 @@ class Lending:
         now = self._clock()
         for _, owner in self._owners.values():
             owner.leave(name, now)
+        self._shares.ended(name, now)
         if any(_of_fleet(limit) for limit in self._limits.values()):
             self._pass_on()
 
     async def run(self) -> None:
-        """Forget outdated data, until cancelled."""
+        """Forget outdated data, and keep the record of shares, until cancelled."""
         while True:
-            await asyncio.sleep(SWEEP_EVERY)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SWEEP_EVERY):
+                    await self._wake.wait()
+            self._wake.clear()
             now = self._clock()
+            await self._keep_record(now)
             self._adopt(now)
             for _, owner in self._owners.values():
                 owner.sweep(now)
+
+    async def _keep_record(self, now: float) -> None:
+        """Write it when no owner answers any more. Remove it before anything passes that contradicts it."""
+        rows = self._shares.due(now)
+        if self._shares.outdated:
+            gone = self._record is None or await asyncio.to_thread(self._record.clear)
+            self._shares.removed(gone=gone)
+            held, self._held = self._held, []
+            for answers in held:
+                self._hand_on(answers)
+            self._pass_on()
+        elif rows and self._record is not None:
+            await asyncio.to_thread(self._record.write, self._run, rows)
 
     def _adopt(self, now: float) -> None:
         """Follow the table."""
@@ -163,8 +237,11 @@ class Lending:
 
     def _pass_on(self) -> None:
         """Send the workers' asks to the control plane."""
+        if self._shares.outdated:
+            self._wake.set()
+            return
         asks, self._pending = self._pending, []
-        workers = [worker.name for worker in self._workers()]
+        workers = [*self._shares.former, *(worker.name for worker in self._workers())]
         for some in _in_parts(asks):
             self._sequence += 1
             message = pb.LimitAsks(run=self._run, sequence=self._sequence, workers=workers, asks=some)
@@ -184,6 +261,10 @@ def _in_parts(asks: list[pb.LimitAsk]) -> Iterator[list[pb.LimitAsk]]:
             some, size = [], ask.ByteSize()
         some.append(ask)
     yield some
+
+
+def _index(worker: Borrower) -> int:
+    return int(worker.name.partition(".")[0])
 
 
 def _of_fleet(limit: Limit) -> bool:

@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -24,7 +25,8 @@ SECRETS = ("DATAPLANE_TOKEN", "REDIS_URL", "REDIS_SENTINEL_PASSWORD")
 
 _log = logging.getLogger(__name__)
 
-_RUNS = itertools.count(1)
+_RUNS = itertools.count(int(time.monotonic() * 1000))
+"""Later numbers than those of an earlier process of the same boot."""
 
 MakeOptions = Callable[..., WorkerOptions]
 """Makes the options from the inherited file descriptors: control, listen, and the TLS listener if there is one."""
@@ -117,7 +119,7 @@ class WorkerProcess:
                 self._liveness.heard()
                 if frame[0] is Kind.STATS:
                     counted(read_json(frame[1]))
-                elif frame[0] in (Kind.NODE_ASKS, Kind.FLEET_ASKS):
+                elif frame[0] in (Kind.NODE_ASKS, Kind.FLEET_ASKS, Kind.DROPPED):
                     asked(*frame)
                 elif frame[0] is Kind.SERVING:
                     self.serving = True
@@ -179,8 +181,11 @@ def environment(ours: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-async def spawn(index: int, timeout: float, options: MakeOptions, *listeners: socket.socket) -> WorkerProcess:
-    """Start a worker that inherits its end of a channel and the listeners. A new process, never a fork of this one.
+async def spawn(
+    index: int, timeout: float, options: MakeOptions, *listeners: socket.socket, folder_fd: int = -1
+) -> WorkerProcess:
+    """Start a worker that inherits its end of a channel, the listeners and `folder_fd`, if there is one. A new process,
+    never a fork of this one.
 
     `timeout`: seconds of silence after which it counts as dead. Raises OSError.
     """
@@ -192,7 +197,7 @@ async def spawn(index: int, timeout: float, options: MakeOptions, *listeners: so
             sys.executable,
             *("-m", "dataplane.worker", text),
             stdin=asyncio.subprocess.DEVNULL,
-            pass_fds=inherited,
+            pass_fds=inherited if folder_fd < 0 else [*inherited, folder_fd],
             env=environment(os.environ),
         )
     except BaseException:

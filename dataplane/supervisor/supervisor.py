@@ -44,6 +44,7 @@ from dataplane.supervisor.launch import Launcher
 from dataplane.supervisor.lending import Lending
 from dataplane.supervisor.readiness import Readiness
 from dataplane.supervisor.redis_state import RedisState
+from dataplane.supervisor.share_record import ShareRecord
 from dataplane.supervisor.uplink import Uplink
 from dataplane.supervisor.workers import Workers
 
@@ -97,7 +98,9 @@ class Supervisor:
             self._stream,
             lambda: self._changes.table.limits,
             coarse_limit(settings.rate_limit_per_second, settings.rate_limit_burst, settings.rate_limit_mode),
+            record=ShareRecord(settings.cache_dir / settings.node_name, launcher.folder_fd),
         )
+        self._workers.on_started = self._lending.started
         self._workers.on_asks = self._lending.take
         self._workers.on_ended = self._lending.ended
         self._stream.on_limits = self._lending.answered

@@ -69,6 +69,8 @@ class Workers:
         """Called with a worker's asks to the owners of limits."""
         self.on_ended: Callable[[str], None] = _unknown
         """Called with the name of a worker whose process has ended."""
+        self.on_started: Callable[[WorkerProcess], None] = _unnoticed
+        """Called with a worker before it gets its first configuration."""
         self.unavailable: list[str] = []
         """The instances that take no traffic, as last sent to the workers."""
         self._certificates = b""
@@ -279,6 +281,7 @@ class Workers:
         worker.set_unavailable(self.unavailable)
         if self._redis:
             worker.set_redis(self._redis)
+        self.on_started(worker)
         if self.desired is not NOTHING:
             worker.move_to(self.desired)
         if self._certificates:
@@ -329,4 +332,8 @@ def _unasked(worker: WorkerProcess, kind: Kind, payload: bytes) -> None:
 
 
 def _unknown(name: str) -> None:
+    return
+
+
+def _unnoticed(worker: WorkerProcess) -> None:
     return

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from typing import Any
 
 from dataplane.channel import Channel, Kind
 from dataplane.gateway.policy.leased import Leased
 from dataplane.gateway.policy.limiter import Limiter
 from headgate_api.leases import codec
 from headgate_api.leases.messages import ASKING, LEASE, Ask
+from headgate_api.leases.successor import Share
 from headgate_api.v1 import limits_pb2 as pb
 
 MAX_UNREAD = 1024 * 1024
@@ -48,6 +50,8 @@ class Leasing:
         """Set with every answer."""
         self._tidied = 0.0
         self._haste = Haste()
+        self._succeeds = False
+        """Whether this worker may spend shares of its predecessors."""
         limiter.wake = self._wake.set
 
     def wake(self) -> None:
@@ -61,6 +65,13 @@ class Leasing:
             self._limiter.answer(message.limit, message.counts_by, codec.read_answer(message), now)
         self._news.set()
 
+    def succeed(self, rows: Iterable[Any]) -> None:
+        """Take the frame of shares."""
+        shares = {(limit, counts_by): Share(*terms) for limit, counts_by, *terms in rows}
+        self._limiter.succeed(shares, time.monotonic())
+        self._succeeds = True
+        self._wake.set()
+
     async def ready(self, within: float) -> None:
         """Wait at most this many seconds until requests of new keys can be admitted."""
         with suppress(TimeoutError):
@@ -73,7 +84,7 @@ class Leasing:
         """Ask until cancelled."""
         while True:
             self._wake.clear()
-            if not self._limiter.leases:
+            if not self._limiter.leases and not self._succeeds:
                 await self._wake.wait()
             now = time.monotonic()
             self.ask(now)
@@ -88,6 +99,9 @@ class Leasing:
         if now >= self._tidied + 1.0:
             self._tidied = now
             self._limiter.tidy(now)
+        if self._succeeds and not self._limiter.succeeds(now):
+            self._succeeds = False
+            self._channel.send(Kind.DROPPED)
 
     async def _hurry(self, until: float) -> None:
         """Ask about keys that run low meanwhile."""

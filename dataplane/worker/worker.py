@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import sys
@@ -159,6 +160,9 @@ class Worker:
             await asyncio.sleep(0)
         # The supervisor is dead: the next one reports to the owners of limits that this worker is gone, too.
         self._gateway.limiter.end()
+        if self._options.folder_fd >= 0:
+            # The next one may go on with this worker's shares.
+            os.close(self._options.folder_fd)
 
     async def _handle(self, kind: Kind, payload: bytes) -> None:
         match kind:
@@ -170,6 +174,8 @@ class Worker:
                 self._gateway.set_health(frozenset(read_json(payload)))
             case Kind.GRANTS:
                 self._leasing.answered(payload)
+            case Kind.SHARES:
+                self._leasing.succeed(read_json(payload))
             case Kind.LOST:
                 self._gateway.limiter.lost(fleet=True)
             case Kind.REDIS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,10 +12,11 @@ import grpc.aio
 
 from demo.ports import free_port
 from headgate_api.v1 import config_pb2 as pb
-from headgate_api.v1 import status_pb2
+from headgate_api.v1 import limits_pb2, status_pb2
 from headgate_api.v1.config_pb2_grpc import ConfigServiceServicer, add_ConfigServiceServicer_to_server
 
 TOKEN = "data-plane-token-of-the-tests"
+Lend = Callable[[limits_pb2.LimitAsks], limits_pb2.LimitAnswers]
 _OPTIONS = (
     ("grpc.so_reuseport", 0),
     # Data planes ping every few seconds; by default a server treats that as abuse.
@@ -70,6 +71,8 @@ class FakeControlPlane(ConfigServiceServicer):
         self.connections: list[Connection] = []
         """All streams so far, the current one last."""
         self.refused = 0
+        self.lend: Lend | None = None
+        """Answers asks about limits."""
         self._token = token
         self._credentials = credentials
         self._snapshot: pb.Snapshot | None = None
@@ -128,7 +131,7 @@ class FakeControlPlane(ConfigServiceServicer):
         if self._snapshot is not None:
             connection.outbox.put_nowait(pb.StreamResponse(snapshot=self._snapshot))
         self.connections.append(connection)
-        listener = asyncio.create_task(_listen(connection, request_iterator))
+        listener = asyncio.create_task(_listen(connection, request_iterator, self.lend))
         try:
             while (response := await connection.outbox.get()) is not None:
                 yield response
@@ -137,9 +140,11 @@ class FakeControlPlane(ConfigServiceServicer):
             await asyncio.gather(listener, return_exceptions=True)
 
 
-async def _listen(connection: Connection, requests: Any) -> None:
+async def _listen(connection: Connection, requests: Any, lend: Lend | None) -> None:
     async for request in requests:
         connection.hear(request)
+        if lend is not None and request.HasField("asks"):
+            connection.outbox.put_nowait(pb.StreamResponse(answers=lend(request.asks)))
 
 
 @asynccontextmanager

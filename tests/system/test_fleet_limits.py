@@ -6,17 +6,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+import psutil
 import pytest
 import pytest_asyncio
 
 from controlplane.limits.claims import CLAIMS
 from controlplane.limits.partitions import partition_of
 from controlplane.store import EtcdSettings, EtcdStore
-from demo.processes import ControlPlane
+from dataplane.config.cache import Cache
+from demo.processes import ControlPlane, DataPlane
+from headgate_api.leases.successor import Share
 from tests.support import pair as pairs
 from tests.support.bound import overshoot, request_ids
 from tests.support.instance import Instance
@@ -183,6 +188,38 @@ async def test_without_any_control_plane_a_strict_limit_lets_nothing_through_and
     assert overshoot(of_shared.answers, RATE, BURST) <= 0
 
 
+async def test_data_planes_that_restart_without_any_control_plane_serve_their_shares(
+    pair: Pair, instance: Instance
+) -> None:
+    path = await limited(pair, "inherited")
+    first, second = pair.dataplanes["at-a"], pair.dataplanes["at-b"]
+    async with Load(pair.ports, path, clients=4, pause=0.01) as load:
+        await eventually(lambda: seen(instance, path) >= ENOUGH, within=90)
+        async with pair.lost(pair.a, "kill"), pair.lost(pair.b, "kill"):
+            await eventually(lambda: shares(pair, first) and shares(pair, second), within=60)
+            recorded, left = time.monotonic(), [(plane, shares(pair, plane)) for plane in (first, second)]
+            for turn in range(RESTARTS):
+                for plane in (first, second):
+                    await (pair.kill(plane) if turn % 2 else pair.stop(plane))
+                    await pair.start(plane)
+                for plane in (first, second):
+                    await serves(load, plane, 10)
+            for worker in psutil.Process(pair.processes[second.name].pid).children():
+                worker.kill()
+            await serves(load, second, 10)
+            for plane, terms in left:
+                own = [one for one in load.since(recorded) if one.node == plane.name]
+                assert overshoot(own, sum(one.pace for one in terms), sum(one.starter for one in terms)) <= 0
+        await eventually(lambda: not shares(pair, first) and not shares(pair, second), within=60)
+        before = seen(instance, path)
+        await eventually(lambda: seen(instance, path) >= before + ENOUGH, within=90)
+        for plane in (first, second):
+            await serves(load, plane, 10)
+    await pair.settled()
+    assert overshoot(load.answers, RATE, BURST) <= 0
+    assert await eventually(lambda: overshoots(pair, "inherited"), within=30) == {0.0}
+
+
 async def test_the_limit_of_the_settings_is_one_for_the_fleet(pair: Pair, instance: Instance) -> None:
     """Control planes own it by their own settings, which are the defaults here."""
     await limited(pair, "coarse", mode="local", per_second=10_000, burst=10_000)
@@ -199,6 +236,24 @@ async def test_the_limit_of_the_settings_is_one_for_the_fleet(pair: Pair, instan
             await eventually(lambda: seen(instance, "/coarse") >= before + 150, within=90)
         assert await eventually(lambda: overshoots(pair, "headgate:address"), within=30) == {0.0}
     assert overshoot(load.answers, 100, 150) <= 0
+
+
+def shares(pair: Pair, plane: DataPlane) -> list[Share]:
+    """The shares of "inherited" that a data plane has recorded for its next process."""
+    records = Cache(pair.folder / "run" / f"{plane.name}-cache" / plane.name, "shares").load()
+    rows = json.loads(records[0])[2] if records else []
+    return [Share(*terms) for _, limit, _, terms in rows if limit == "inherited"]
+
+
+async def serves(load: Load, plane: DataPlane, more: int) -> None:
+    """Wait until a data plane has let through so many more requests."""
+    started = time.monotonic()
+
+    def passed() -> bool:
+        own = [one for one in load.since(started) if one.node == plane.name and one.status == 200]
+        return len(own) >= more
+
+    await eventually(passed, within=90)
 
 
 async def replaced(pair: Pair, limit: str, former: ControlPlane) -> bool:

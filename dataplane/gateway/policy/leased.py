@@ -17,6 +17,7 @@ from headgate_api.leases.holder import OVERFLOW, Holder
 from headgate_api.leases.holding import Holding
 from headgate_api.leases.messages import Limit as Terms
 from headgate_api.leases.messages import WithoutOwner
+from headgate_api.leases.successor import Share, Successor
 
 _LEAST: Final = 8
 """Requests of a new key that a worker must be able to admit by itself when the owner is its supervisor. Smaller limits
@@ -166,6 +167,16 @@ class Leased(Counter):
         if limit.mode is LimitMode.FLEET:
             mode = WithoutOwner(limit.without_owner)
         self.holder.adopt(Terms(self._rate, limit.burst // limit.cost, mode))
+
+    def succeed(self, share: Share, now: float, run: int) -> None:
+        """Spend this share of a worker that ended, until the owner answers. No request was admitted yet."""
+        before = self.holder
+        self.holder = Successor(before.limit, share, now, before.most, before.wake, run)
+        self._holdings = self.holder.holdings
+
+    def succeeds(self, now: float) -> bool:
+        """Whether it may spend such a share."""
+        return isinstance(self.holder, Successor) and self.holder.inherits(now)
 
     def leave(self) -> list[dict[str, Any]]:
         left = self._holdings

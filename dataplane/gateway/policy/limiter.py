@@ -23,6 +23,7 @@ from dataplane.gateway.policy.in_redis import InRedis
 from dataplane.gateway.policy.leased import Leased, terms
 from dataplane.gateway.policy.resources import Limit, LimitMode, StoreFailure
 from headgate_api.leases.messages import MOST_WANTS, Answer, Ask
+from headgate_api.leases.successor import Share
 
 _LONGEST_KEY: Final = 128
 """Characters. Longer keys are replaced by a digest, so that clients cannot fill the memory."""
@@ -119,6 +120,8 @@ class Limiter:
         self._workers = round(1 / share)
         self._leased: dict[str, Leased] = {}
         """The counters that lease their tokens."""
+        self._shares: dict[tuple[str, str], Share] = {}
+        """Shares of predecessors for limits of the first configuration, by limit and identity of its buckets."""
         self._runs = self._turn = 0
         self.wake: Callable[[], None] = _nothing
         """Called when `asks` may have a question after a time without any."""
@@ -177,6 +180,9 @@ class Limiter:
                 self._make(limit)
         for leased in self._leased.values():
             leased.share_memory(len(self._leased))
+        if self._shares:
+            self._hand_out(now)
+            self._shares = {}
         for name, concurrency in list(self._concurrent.items()):
             limit = limits.get(name)
             if limit is None or not limit.max_concurrent or _identity(limit) != _identity(concurrency.limit):
@@ -265,6 +271,16 @@ class Limiter:
             leased.holder.answer(answer, now)
         else:
             leased.holder.refused(answer.stamp)
+
+    def succeed(self, shares: Mapping[tuple[str, str], Share], now: float) -> None:
+        """Spend these shares of workers that ended, until owners answer. Call it before the first configuration."""
+        self._shares = dict(shares)
+        self._hand_out(now)
+
+    def succeeds(self, now: float) -> bool:
+        """Whether any of them may still be spent."""
+        waiting = any(now < share.until for share in self._shares.values())
+        return waiting or any(leased.succeeds(now) for leased in self._leased.values())
 
     def lost(self, fleet: bool) -> None:
         """The pending asks will not be answered."""
@@ -359,6 +375,14 @@ class Limiter:
         some += nsmallest(most - len(some), rest, key=_emptiness)
         some.sort(key=_emptiness)
         return [self._row(limit, key, now) for _, _, limit, key in some if self._counts(limit)]
+
+    def _hand_out(self, now: float) -> None:
+        """Give limits the shares of predecessors."""
+        for leased in self._leased.values():
+            share = self._shares.pop((leased.limit.name, leased.counts_by), None)
+            if share is not None and leased.holder.limit.shared and leased.limit.mode is LimitMode.FLEET:
+                self._runs += 1
+                leased.succeed(share, now, self._runs)
 
     def _free(self) -> None:
         """Free some keys of removed limits."""

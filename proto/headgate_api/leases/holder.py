@@ -13,7 +13,7 @@ from typing import Final
 from headgate_api.leases.holding import Holding
 from headgate_api.leases.messages import ASKING, LEASE, MOST_WANTS, SKEW, Answer, Ask, Limit, WithoutOwner
 
-_JOINING: Final = 20
+JOINING: Final = 20
 """The number of asks for a first starter without a longer pause."""
 _REMEMBERED: Final = 10
 """One in so many of the keys that a holder may have is remembered after it was forgotten."""
@@ -47,14 +47,14 @@ class Holder:
         """Holdings to report to the owner: they may be above the starter, or run low."""
         self.urgent: dict[str, Holding] = {}
         """Those that run low while the owner has tokens, as far as is known: to be asked about before the others."""
-        self.starter = 0
+        self.starter: float = 0
         """Tokens of each key without a holding."""
         self.until = -math.inf
         """When the starter lapses."""
-        self._joining = _JOINING
+        self._joining = JOINING
         self._lacking: dict[str, float] = {}
         """Keys that were forgotten although their bucket was not full, and until when it may not be."""
-        self._old_starter = 0
+        self._old_starter: float = 0
         self._old_until = -math.inf
         """An earlier, higher starter, and the time until which a holding may still be based on it."""
         self._epoch = 0
@@ -119,11 +119,11 @@ class Holder:
             self._turn = now
             self._joining -= 1
         self.lost()
-        starter = 0
+        starter: float = 0
         if now < self.until:
             starter = max(self.starter, self._old_starter) if now < self._old_until else self.starter
         self._asked, self._stamp = due, now
-        return Ask(now, self._answered, starter, tuple(holding.want(now) for holding in due), self.run)
+        return Ask(now, self._answered, int(starter), tuple(holding.want(now) for holding in due), self.run)
 
     def forget(self, key: str, pool: float, now: float) -> None:
         """The owner counts a starter for `key`, and has so many more tokens."""

@@ -115,6 +115,15 @@ class Holding:
         self._activate(now)
         self._reset, self.due = revision, now
 
+    @property
+    def owes(self) -> bool:
+        """Whether the owner must learn of it even if it holds nothing: an overdraft, or an order to refill."""
+        return self.tokens < 0 or self._reset > 0
+
+    def empty(self) -> None:
+        """Drop its tokens; an overdraft stays."""
+        self.tokens = self._basis = min(0.0, self.tokens)
+
     def want(self, now: float) -> Want:
         """The part of an ask about this key. Returned tokens are no longer held."""
         self._renew(now)

@@ -38,12 +38,16 @@ class LimitAsks(_message.Message):
     node: _builtins.str
     """Name of the data plane. Set only between control planes: on the config stream the name in hello applies."""
     run: _builtins.str
-    """Identifies one run of its supervisor: random. Workers of earlier runs have ended."""
+    """Identifies one run of its supervisor: random. Workers of earlier runs have ended. A supervisor whose workers spend
+    the shares of former ones goes on with the run of the process before it.
+    """
     sequence: _builtins.int
-    """Number of the message within the run."""
+    """Increases with each message of the run."""
     @_builtins.property
     def workers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of all running workers. Other holders of the run have ended, and spend no more tokens."""
+        """Names of all running workers, and of those that ended while no owner answered and whose shares may be spent. Other
+        holders of the run have ended, and nobody spends their tokens.
+        """
 
     @_builtins.property
     def asks(self) -> _containers.RepeatedCompositeFieldContainer[Global___LimitAsk]: ...

@@ -12,6 +12,8 @@ from dataplane.supervisor.lending import MOST_ACCOUNTS, Lending
 from headgate_api.leases import codec
 from headgate_api.leases.holder import Holder
 from headgate_api.leases.messages import Limit as Terms
+from headgate_api.leases.shares import Row
+from headgate_api.leases.successor import Share
 from headgate_api.v1 import limits_pb2 as pb
 
 SHARED = Limit("shared", 10.0, 100, LimitKey.SUBJECT)
@@ -36,14 +38,35 @@ def _answers(data: bytes) -> list[pb.LimitAnswer]:
     return list(pb.LimitAnswers.FromString(data).answers)
 
 
+@dataclass
+class Disk:
+    """The record of shares."""
+
+    rows: list[Row] = field(default_factory=list)
+    run: str = "former"
+
+    def take_over(self, run: str, now: float, workers: int) -> tuple[str, list[Row]]:
+        return (self.run if self.rows else run), self.rows
+
+    def write(self, run: str, rows: list[Row]) -> bool:
+        self.run, self.rows = run, rows
+        return True
+
+    def clear(self) -> bool:
+        self.rows = []
+        return True
+
+
 class World:
-    def __init__(self, *limits: Limit, default: Limit | None = None) -> None:
+    def __init__(self, *limits: Limit, default: Limit | None = None, disk: Disk | None = None) -> None:
         self.now = 100.0
         self.workers = [Worker("0.1"), Worker("1.2")]
         self.limits: Mapping[str, Limit] = {limit.name: limit for limit in limits}
         self.sent: list[pb.LimitAsks] = []
         self.connected = True
-        self.lending = Lending(lambda: self.workers, 2, self, lambda: self.limits, default, lambda: self.now)
+        self.lending = Lending(
+            lambda: self.workers, 2, self, lambda: self.limits, default, lambda: self.now, disk
+        )
 
     def ask_limits(self, asks: pb.LimitAsks) -> bool:
         if self.connected:
@@ -153,4 +176,57 @@ async def test_asks_that_are_too_large_for_one_message_go_in_several() -> None:
     await asyncio.sleep(0)
     assert sum(len(message.asks) for message in world.sent) == 20
     assert max(message.ByteSize() for message in world.sent) < 6 * 1024 * 1024
-    assert [message.sequence for message in world.sent] == list(range(1, len(world.sent) + 1))
+    first = world.sent[0].sequence
+    assert [message.sequence - first for message in world.sent] == list(range(len(world.sent)))
+
+
+def granted(world: World, starter: int) -> pb.LimitAnswers:
+    """An owner's answer to the first worker."""
+    answer = pb.LimitAnswer(limit="fleet", counts_by="subject", worker="0.1", stamp=world.now, epoch=3)
+    answer.starter, answer.lease, answer.pace = starter, 3600.0, 2.0
+    return pb.LimitAnswers(answers=[answer])
+
+
+async def test_shares_are_recorded_while_no_owner_answers_and_an_answer_waits_for_the_end_of_the_record() -> (
+    None
+):
+    disk = Disk()
+    world, holder = World(FLEET, disk=disk), Holder(Terms(10.0, 100))
+    world.ask(0, Kind.FLEET_ASKS, holder, "fleet")
+    await asyncio.sleep(0)
+    world.lending.answered(granted(world, 10))
+    until = world.now + 3600.0
+    await world.lending._keep_record(world.now)
+    assert not disk.rows
+    world.now += 3.0
+    await world.lending._keep_record(world.now)
+    assert disk.rows == [Row("0.1", "fleet", "subject", Share(10, 2.0, until))]
+    assert disk.run == world.sent[0].run
+    assert len(world.workers[0].answers()) == 1
+    holder.lost()
+    world.ask(0, Kind.FLEET_ASKS, holder, "fleet")
+    await asyncio.sleep(0)
+    world.lending.answered(granted(world, 5))
+    assert not world.workers[0].answers()
+    before = len(world.sent)
+    world.lending._pass_on()
+    assert len(world.sent) == before
+    await world.lending._keep_record(world.now)
+    assert not disk.rows
+    assert len(world.workers[0].answers()) == 1
+    assert len(world.sent) == before + 1
+
+
+async def test_the_next_process_names_the_workers_before_until_their_successors_are_done() -> None:
+    disk = Disk([Row(worker, "fleet", "subject", Share(10, 2.0, 3000.0)) for worker in ("0.0", "1.0")])
+    world = World(FLEET, disk=disk)
+    for worker in world.workers:
+        world.lending.started(worker)
+        assert worker.frames == [(Kind.SHARES, b'[["fleet", "subject", 10, 2.0, 3000.0]]')]
+    world.ask(0, Kind.FLEET_ASKS, Holder(Terms(10.0, 100)), "fleet")
+    await asyncio.sleep(0)
+    assert (world.sent[0].run, list(world.sent[0].workers)) == ("former", ["0.0", "1.0", "0.1", "1.2"])
+    world.lending.take(world.workers[0], Kind.DROPPED, b"")
+    assert len(world.sent) == 1, "the record names it still"
+    await world.lending._keep_record(world.now)
+    assert list(world.sent[1].workers) == ["1.0", "0.1", "1.2"]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import cast
 
 import pytest
 
 from dataplane.channel import Channel, Kind
 from dataplane.gateway.policy.limiter import Limiter
-from dataplane.gateway.policy.resources import Limit, LimitKey
+from dataplane.gateway.policy.resources import Limit, LimitKey, LimitMode
 from dataplane.worker import leasing as module
 from dataplane.worker.leasing import HURRIES, HURRIES_PER_SECOND, HURRY, Haste, Leasing
 from headgate_api.leases import codec
@@ -80,3 +81,29 @@ def test_ever_new_keys_do_not_make_a_worker_ask_without_end() -> None:
     now += HURRIES / HURRIES_PER_SECOND + 1
     assert [haste.pause(now) for _ in range(HURRIES)] == [HURRY] * HURRIES
     assert haste.pause(now) > HURRY
+
+
+class Silent:
+    """A channel to a supervisor that answers nothing."""
+
+    backlog = 0
+
+    def __init__(self) -> None:
+        self.kinds: list[Kind] = []
+
+    def send(self, kind: Kind, payload: bytes = b"") -> None:
+        self.kinds.append(kind)
+
+
+def test_the_supervisor_learns_when_a_predecessors_shares_are_used_no_more() -> None:
+    channel, limiter, now = Silent(), Limiter(), time.monotonic()
+    leasing = Leasing(limiter, cast(Channel, channel))
+    fleet = replace(LIMIT, mode=LimitMode.FLEET)
+    leasing.succeed([["callers", "subject", 10, 1.0, now + 50.0]])
+    leasing.ask(now)
+    limiter.adopt({fleet.name: fleet}, now)
+    leasing.ask(now + 1.0)
+    assert channel.kinds == [Kind.FLEET_ASKS]
+    leasing.ask(now + 50.0)
+    leasing.ask(now + 51.0)
+    assert [kind for kind in channel.kinds if kind is Kind.DROPPED] == [Kind.DROPPED]

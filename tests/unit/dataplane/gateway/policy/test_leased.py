@@ -11,6 +11,7 @@ from dataplane.gateway.policy.resources import Limit, LimitKey, LimitMode
 from headgate_api.leases.messages import ASKING, LEASE, MOST_WANTS, Answer, WithoutOwner
 from headgate_api.leases.messages import Limit as Terms
 from headgate_api.leases.owner import Owner
+from headgate_api.leases.successor import Share
 
 KEY = "alice"
 
@@ -371,3 +372,85 @@ def test_few_quiet_limits_wait_for_their_time() -> None:
     counts = [node.turn(LEASE / 4 + 0.01), node.turn(), node.turn(LEASE / 4)]
     assert counts == [10, 0, 10]
     assert not node.limiter.asking
+
+
+SHARE = Share(10, 2.0, 10_000.0)
+
+
+def successor(fleet: Limit, by: str = "subject") -> Limiter:
+    """A worker that starts with the share of another one, at 100 seconds."""
+    limiter = Limiter()
+    limiter.succeed({("callers", by): SHARE}, 100.0)
+    assert limiter.succeeds(100.0)
+    limiter.adopt({"callers": fleet}, 100.0)
+    return limiter
+
+
+def test_a_successor_spends_the_share_until_it_is_answered() -> None:
+    fleet = limit(mode=LimitMode.FLEET)
+    limiter = successor(fleet)
+    counter = limiter.counter(fleet)
+    assert counter.take(KEY, 100.4) > 0
+    taken = [counter.take(KEY, 100.4 + step / 10) == 0.0 for step in range(101)]
+    assert 19 <= sum(taken) <= 20
+    assert limiter.away(112.0) == ["callers"]
+    assert counter.counts(112.0)
+    ((leased, ask),) = limiter.asks(112.0, fleet=True)
+    assert (ask.starter, ask.wants) == (0, ())
+    limiter.answer("callers", "subject", Answer(ask.stamp, 3, 25, 3600.0, 1.0, ()), 112.0)
+    assert not limiter.succeeds(112.0)
+    assert sum(counter.take("bob", 112.0) == 0.0 for _ in range(50)) == 25
+    assert leased.holder.run == ask.run
+
+
+def test_overdrafts_and_orders_outlast_the_share() -> None:
+    fleet = limit(mode=LimitMode.FLEET)
+    limiter = successor(fleet)
+    counter = limiter.counter(fleet)
+    for key in ("spent", "overdrawn", "reset"):
+        counter.take(key, 110.0)
+    counter.charge("overdrawn", 50.0, 110.0)
+    limiter.reset("reset", 7, 110.0)
+    ((_, ask),) = limiter.asks(112.0, fleet=True)
+    limiter.answer("callers", "subject", Answer(ask.stamp, 3, 25, 3600.0, 1.0, ()), 112.0)
+    ((_, ask),) = limiter.asks(113.0, fleet=True)
+    assert {(want.key, want.holds < 0, want.reset) for want in ask.wants} == {
+        ("overdrawn", True, 0),
+        ("reset", False, 7),
+    }
+
+
+def test_a_successor_without_answers_serves_until_the_share_lapses() -> None:
+    fleet = limit(mode=LimitMode.FLEET)
+    limiter = successor(fleet)
+    assert limiter.counter(fleet).take(KEY, 9_999.0) == 0.0
+    assert limiter.counter(fleet).take(KEY, 10_000.0) > 0
+    assert not limiter.succeeds(10_000.0)
+
+
+@pytest.mark.parametrize(
+    "fleet",
+    [
+        limit(mode=LimitMode.FLEET, without_owner="strict"),
+        limit(mode=LimitMode.FLEET, without_owner="open"),
+        limit(),
+    ],
+)
+def test_a_share_is_for_the_limits_that_share(fleet: Limit) -> None:
+    assert not successor(fleet).succeeds(100.0)
+
+
+def test_a_share_is_for_the_same_buckets() -> None:
+    assert not successor(limit(mode=LimitMode.FLEET), "address/64").succeeds(100.0)
+
+
+def test_the_limit_of_the_settings_is_there_before_the_share() -> None:
+    fleet = limit(mode=LimitMode.FLEET)
+    limiter = Limiter()
+    limiter.adopt({"callers": fleet}, 100.0)
+    counter = limiter.counter(fleet)
+    ((_, before),) = limiter.asks(100.0, fleet=True)
+    limiter.succeed({("callers", "subject"): SHARE}, 100.1)
+    assert counter.take(KEY, 110.0) == 0.0
+    ((_, after),) = limiter.asks(110.0, fleet=True)
+    assert after.run > before.run
