@@ -16,9 +16,11 @@ from tests.support.fake_kubernetes import FakeKubernetes, serving
 class Release:
     """Renders the chart against a cluster that has the objects of the previous rendering."""
 
-    def __init__(self, config: Any, cluster: FakeKubernetes) -> None:
+    def __init__(self, config: Any, cluster: FakeKubernetes, url: str) -> None:
         self._config = config
         self.cluster = cluster
+        self.url = url
+        """Of the cluster's API."""
 
     def upgrade(self, values: dict[str, Any]) -> Objects:
         """Every object by "Kind/name"; the cluster has them from now on."""
@@ -44,7 +46,8 @@ def release() -> Iterator[Release]:
         serving(cluster) as kubeconfig,
         helm.Config(kubeconfig_content=kubeconfig, namespace="prod") as config,
     ):
-        yield Release(config, cluster)
+        url = yaml.safe_load(kubeconfig)["clusters"][0]["cluster"]["server"]
+        yield Release(config, cluster, url)
 
 
 def decoded(secret: dict[str, Any]) -> dict[str, bytes]:

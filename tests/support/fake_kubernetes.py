@@ -51,6 +51,21 @@ class FakeKubernetes:
             "code": 404,
         }
 
+    def patch(self, path: str, change: Document) -> tuple[int, Document]:
+        """Status and body of a PATCH (RFC 7396) of an object."""
+        status, found = self.answer(path)
+        if status == 200:
+            _merge(found, change)
+        return status, found
+
+
+def _merge(into: Document, change: Document) -> None:
+    for name, value in change.items():
+        if isinstance(value, dict) and isinstance(into.get(name), dict):
+            _merge(into[name], value)
+        else:
+            into[name] = value
+
 
 def _discovery() -> Document:
     verbs = ["get", "list"]
@@ -67,7 +82,13 @@ def serving(cluster: FakeKubernetes) -> Iterator[str]:
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            status, body = cluster.answer(self.path.partition("?")[0])
+            self._send(*cluster.answer(self.path.partition("?")[0]))
+
+        def do_PATCH(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            self._send(*cluster.patch(self.path, json.loads(body)))
+
+        def _send(self, status: int, body: Document) -> None:
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.end_headers()
