@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 import yaml
 
 from tests.support.chart import CHART, NEEDED, helm, manifests, problems, render
+from tests.support.reference.chart import values as documented_values
 
 PRODUCTION = yaml.safe_load((CHART / "values-production.yaml").read_text())
 POD: dict[str, Any] = {
@@ -125,6 +127,17 @@ MATRIX: dict[str, dict[str, Any]] = {
         "scrapeAnnotations": False,
     },
 }
+
+
+def test_a_template_reads_every_value() -> None:
+    templates = "".join(path.read_text() for path in (CHART / "templates").rglob("*") if path.is_file())
+    passed_on = {f"{plane}.probes" for plane in ("controlplane", "dataplane")}
+    unread = [
+        value.name
+        for value in documented_values()
+        if ".".join(value.path[:-1]) not in passed_on and not re.search(rf"\.{value.path[-1]}\b", templates)
+    ]
+    assert unread == ["global"]
 
 
 @pytest.mark.parametrize("values", [NEEDED, PRODUCTION], ids=["defaults", "production"])
