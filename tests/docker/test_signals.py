@@ -12,7 +12,7 @@ from tests.support.docker import Engine
 
 PLANES = ("controlplane", "dataplane")
 LISTEN = {"controlplane": "ADMIN_LISTEN", "dataplane": "STATUS_LISTEN"}
-SECRET = "not-a-secret-0123456789"
+SECRET = "not-a-secret-0123456789-"
 SETTINGS = {
     # Nothing answers there: both planes run without the other, and without a store.
     "controlplane": ("SECRET_KEY", "DATAPLANE_TOKEN", "SERVICE_TOKEN", "ADMIN_PASSWORD"),
@@ -51,10 +51,11 @@ class Container:
         self.wait(lambda: self._docker.run(*check).returncode == 0)
 
     def wait(self, condition: Callable[[], bool]) -> None:
-        """Ask again and again; AssertionError after PATIENCE seconds."""
+        """Ask again and again; AssertionError after PATIENCE seconds, or when the container has ended."""
         end = time.monotonic() + PATIENCE
         while not condition():
-            assert time.monotonic() < end, self._docker.run("logs", self.name).stderr
+            running = self._docker("inspect", "--format", "{{.State.Running}}", self.name)
+            assert running == "true" and time.monotonic() < end, self._docker.run("logs", self.name)
             time.sleep(0.1)
 
     def stop(self) -> tuple[int, float]:
@@ -68,7 +69,7 @@ class Container:
 @contextmanager
 def running(docker: Engine, images: dict[str, str], plane: str) -> Iterator[Container]:
     """A plane in a container that may do little."""
-    settings = [f"--env={name}={SECRET}" for name in SETTINGS[plane]]
+    settings = [f"--env={name}={SECRET}{name}" for name in SETTINGS[plane]]
     command = ("run", "--detach", *CONFINED, "--tmpfs=/var/lib/headgate:uid=65532", *ADDRESSES, *settings)
     container = Container(docker, docker(*docker.labelled((*command, images[plane]))))
     try:
