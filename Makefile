@@ -175,7 +175,7 @@ release: $(FOR_DEMO) ## Release VERSION=X.Y.Z: changelog, versions, commit, tag;
 	@$(BIN)/python -m deploy.release "$(VERSION)" --prefix "$(IMAGE_PREFIX)" $(if $(DRY_RUN),--dry-run)
 
 .PHONY: docker-test
-docker-test: $(FOR_TESTS) ## Build the images and test them in containers (BASE=…, BUILD_ARGS=…; needs a Docker engine)
+docker-test: $(FOR_TESTS) ## Build the images and test them, and docker-compose.yml, in containers (BASE=…, BUILD_ARGS=…; needs a Docker engine)
 	@HEADGATE_TEST_BASE="$(BASE)" HEADGATE_TEST_BUILD="$(BUILD_ARGS)" $(BIN)/pytest tests/docker
 
 .PHONY: bench
@@ -207,13 +207,9 @@ $(FOR_APIFUZZ): requirements-api-fuzz.txt constraints.txt
 api-fuzz: $(FOR_TESTS) $(FOR_APIFUZZ) ## Send requests generated from the OpenAPI description for APIFUZZ_SECONDS (120) (APIFUZZ_SEED=…: repeat them)
 	@$(BIN)/python -m tests.apifuzz --seconds $(APIFUZZ_SECONDS) $(if $(APIFUZZ_SEED),--seed $(APIFUZZ_SEED))
 
-.env:
-	@umask 077 && "$(PYTHON)" -c 'import secrets, sys; [print(name + "=" + secrets.token_urlsafe(32)) for name in sys.argv[1:]]' \
-	    SECRET_KEY DATAPLANE_TOKEN SERVICE_TOKEN ADMIN_PASSWORD > $@ || { rm -f $@; exit 1; }
-	@echo "Wrote .env, readable by you alone."
-
 .PHONY: secrets
-secrets: .env ## Write new secrets for docker compose to .env, unless it exists
+secrets: ## Add the secrets of docker-compose.yml that .env lacks
+	@"$(PYTHON)" deploy/make_secrets.py .env SECRET_KEY DATAPLANE_TOKEN SERVICE_TOKEN ADMIN_PASSWORD
 
 .PHONY: constraints
 constraints: ## Pin the newest versions

@@ -2,8 +2,9 @@
 
 Run are lines of shell blocks that begin with `headgate`, or with a `curl` of this machine, and README's block about the
 demo as a whole. Only checked, by `tests.support.snippets`, are lines that need a program of others (docker, etcdctl,
-helm, jq, kubectl, openssl, redis-cli), another machine, or a setting of a plane. `make tutorial` runs docs/tutorial;
-docs/reference/commands.md is made from `--help`, whose examples have names of their own.
+helm, jq, kubectl, openssl, redis-cli), another machine, or a setting of a plane. `make tutorial` runs docs/tutorial,
+`make docker-test` docs/how-to/compose.md; docs/reference/commands.md is made from `--help`, whose examples have names
+of their own.
 """
 
 from __future__ import annotations
@@ -54,7 +55,11 @@ command curl -s http://localhost:8000/public > /dev/null
 def pages() -> Iterator[tuple[Path, list[tuple[str, str]]]]:
     """Each page with the place and the text of what is run of it."""
     for page in all_pages():
-        if page.name != "commands.md" and page.parent != DOCS / "tutorial" and (found := list(_of(page))):
+        if (
+            page.name not in ("commands.md", "compose.md")
+            and page.parent != DOCS / "tutorial"
+            and (found := list(_of(page)))
+        ):
             yield page, found
 
 

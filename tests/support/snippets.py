@@ -211,6 +211,12 @@ def _headgate(words: list[str]) -> Iterator[str]:
         yield f"headgate {' '.join(words)}: {getattr(error, 'message', '') or type(error).__name__}"
 
 
+def _docker(words: list[str]) -> Iterator[str]:
+    """Compose has a service for the command line."""
+    if words[:2] == ["compose", "run"] and "headgate" in words:
+        yield from _headgate(words[words.index("headgate") + 1 :])
+
+
 @cache
 def _served() -> re.Pattern[str]:
     paths = [re.sub(r"{\w+(?::\w+)?}", "\0", operation.path) for operation in operations()]
@@ -223,8 +229,8 @@ def _curl(words: list[str]) -> Iterator[str]:
         if not found:
             continue
         path = found[2] or "/"
-        if found[1] == "8000" and not path.startswith("/api/"):
-            continue  # a route, or what data planes answer themselves
+        if found[1] == "9090" or (found[1] == "8000" and not path.startswith("/api/")):
+            continue  # Prometheus; a route, or what data planes answer themselves
         if path not in _STATUS_PATHS and not _served().fullmatch(path):
             yield f"nothing is served at {path}"
 
@@ -291,11 +297,12 @@ def _yaml(block: Block) -> Iterator[str]:
         yield f"not YAML: {error}"
         return
     for document in parsed:
-        # Kong's files also have routes and services, but name their format.
+        # Kong's files also have routes and services, but name their format; in Compose's, services are a mapping.
         if (
             isinstance(document, Mapping)
             and document.keys() & documents().keys()
             and "_format_version" not in document
+            and not isinstance(document.get("services"), Mapping)
         ):
             yield from map(str, read_document(document).problems)
 
@@ -327,6 +334,7 @@ CHECKS: Mapping[str, Check] = {
 }
 """Checks by language; a block without one is output, and not run."""
 PROGRAMS: Mapping[str, Callable[[list[str]], Iterator[str]]] = {
+    "docker": _docker,
     "headgate": _headgate,
     "make": _make,
     "curl": _curl,

@@ -1,21 +1,33 @@
-"""docker-compose.yml names the services the guide names, and holds no secret."""
+"""docker-compose.yml names the services the guide names, holds no secret, and gives containers no rights they do not
+need."""
 
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
+
+from dataplane.settings import Settings as DataPlane
 
 ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "docker-compose.yml").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 SECRETS = ("SECRET_KEY", "DATAPLANE_TOKEN", "SERVICE_TOKEN", "ADMIN_PASSWORD")
+BALANCER = (ROOT / "deploy" / "haproxy.cfg").read_text()
+PROMETHEUS: dict[str, Any] = yaml.safe_load((ROOT / "deploy" / "prometheus.yml").read_text())
+PAGE = (ROOT / "docs" / "how-to" / "compose.md").read_text()
 
 
 def test_services_have_the_names_of_the_guide() -> None:
-    assert set(COMPOSE["services"]) == {"gateway", "controlplane", "etcd", "redis", "prometheus"}
+    assert set(SERVICES) - {"loadbalancer", "headgate"} == {
+        *("gateway", "controlplane", "etcd", "redis", "prometheus")
+    }
 
 
 def test_every_secret_must_be_given() -> None:
@@ -25,18 +37,93 @@ def test_every_secret_must_be_given() -> None:
         assert all(use.startswith(f"${{{name}:?") for use in uses)
 
 
+def test_make_writes_every_secret_that_must_be_given() -> None:
+    assert set(re.findall(r"\${(\w+):\?", TEXT)) == set(SECRETS)
+    assert f"make_secrets.py .env {' '.join(SECRETS)}\n" in (ROOT / "Makefile").read_text()
+
+
 def test_what_it_builds_and_mounts_exists() -> None:
-    stages = re.findall(r"^FROM \S+ AS (\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
-    targets = {service["build"]["target"] for service in COMPOSE["services"].values() if "build" in service}
-    assert targets == {"controlplane", "dataplane"}
-    assert targets <= set(stages)
-    mounted = COMPOSE["services"]["prometheus"]["volumes"][0].split(":")[0]
-    assert (ROOT / mounted).is_file()
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    stages = re.findall(r"^FROM \S+ AS (\S+)", dockerfile, re.MULTILINE)
+    builds = [service["build"] for service in SERVICES.values() if "build" in service]
+    assert {build["target"] for build in builds} <= set(stages)
+    default = re.search(r"^ARG BASE=(\S+)", dockerfile, re.MULTILINE)
+    assert default and all(build["args"]["BASE"] == f"${{BASE:-{default[1]}}}" for build in builds)
+    mounts = [volume for service in SERVICES.values() for volume in service.get("volumes", ())]
+    for source, *_ in (mount.split(":") for mount in mounts):
+        assert (ROOT / source).is_file() if source.startswith("./") else source in COMPOSE["volumes"]
 
 
 def test_nothing_is_published_to_other_machines_by_default() -> None:
-    published = [port for service in COMPOSE["services"].values() for port in service.get("ports", ())]
+    published = [port for service in SERVICES.values() for port in service.get("ports", ())]
     assert len(published) == 4
     assert all(port.startswith(("127.0.0.1:", "${BIND:-127.0.0.1}:")) for port in published)
-    # Where replicas have a range, it must not hold the ports that the status and the admin API have elsewhere.
-    assert COMPOSE["services"]["gateway"]["ports"] == ["${BIND:-127.0.0.1}:${GATEWAY_PORTS:-8000}:8000"]
+    # A service with replicas cannot have a host port.
+    assert all("ports" not in service for service in SERVICES.values() if "scale" in service)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_container_is_confined(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] and service["cap_drop"] == ["ALL"] and service["mem_limit"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["logging"]["options"]["max-size"]
+    if name != "headgate":
+        assert service["restart"] == "unless-stopped"
+        assert service["healthcheck"]["test"][0] == "CMD"
+
+
+def test_stores_are_apart() -> None:
+    apart = {name for name, network in COMPOSE["networks"].items() if network.get("internal")}
+    members = {
+        network: {
+            name for name, service in SERVICES.items() if network in service.get("networks", ["default"])
+        }
+        for network in COMPOSE["networks"]
+    }
+    assert apart == {"store", "limits"}
+    assert members["store"] == {"etcd", "controlplane", "prometheus"}
+    assert members["limits"] == {"redis", "gateway"}
+
+
+def test_a_gateway_may_drain_before_it_is_killed() -> None:
+    drain = DataPlane.model_fields["drain_timeout"].default
+    assert float(SERVICES["gateway"]["stop_grace_period"].removesuffix("s")) > drain
+    ends = re.search(r"hard-stop-after (\d+)s", BALANCER)
+    assert ends and drain <= int(ends[1]) < int(
+        SERVICES["loadbalancer"]["stop_grace_period"].removesuffix("s")
+    )
+
+
+def test_the_balancer_leads_to_the_ports_of_the_planes() -> None:
+    assert set(re.findall(r"server-template \S+ 10 (\S+)", BALANCER)) == {
+        *("gateway:8000", "controlplane:8080", "controlplane:50051")
+    }
+    bound = set(re.findall(r"bind :(\d+)", BALANCER))
+    assert {port.rpartition(":")[2] for port in SERVICES["loadbalancer"]["ports"]} == bound - {"8404"}
+
+
+def test_the_balancers_file_is_valid(tmp_path: Path) -> None:
+    if (program := shutil.which("haproxy")) is None:
+        pytest.skip("no haproxy: `make bench` installs it")
+    checked = subprocess.run(
+        [program, "-c", "-f", str(ROOT / "deploy" / "haproxy.cfg")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert checked.returncode == 0, checked.stderr
+    assert "WARNING" not in checked.stderr
+
+
+def test_prometheus_asks_everything_that_has_metrics() -> None:
+    jobs = {job["job_name"]: job for job in PROMETHEUS["scrape_configs"]}
+    # Redis has none of its own; gateways report it.
+    assert set(jobs) == set(SERVICES) - {"redis", "headgate"}
+    for name in ("gateway", "controlplane"):
+        assert jobs[name]["dns_sd_configs"][0]["names"] == [name]
+
+
+def test_the_page_has_every_variable() -> None:
+    for name in set(re.findall(r"\${(\w+):-", TEXT)) - {"ADMIN_USERNAME"}:
+        assert f"`{name}`" in PAGE, name

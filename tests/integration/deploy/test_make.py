@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-NEEDED = ("Makefile", "VERSION", "constraints.txt", "requirements-*.txt", "*/pyproject.toml")
+NEEDED = (
+    *("Makefile", "VERSION", "constraints.txt", "requirements-*.txt", "*/pyproject.toml"),
+    "deploy/make_secrets.py",
+)
 OLD = "import sys; sys.version_info, sys.version = (3, 10, 2), '3.10.2 (main)'\n"
 
 
@@ -113,8 +116,30 @@ def test_secrets_are_written_whole_or_not_at_all(checkout: Path) -> None:
     failed = make(checkout, "secrets", "PYTHON=python-of-nobody")
     assert failed.returncode != 0
     assert not (checkout / ".env").exists()
-    assert make(checkout, "secrets", f"PYTHON={sys.executable}").returncode == 0
-    made = dict(line.split("=", 1) for line in (checkout / ".env").read_text().splitlines())
+    made = secrets_of(checkout)
     assert set(made) == {"SECRET_KEY", "DATAPLANE_TOKEN", "SERVICE_TOKEN", "ADMIN_PASSWORD"}
     assert all(len(secret) >= 32 for secret in made.values()) and len(set(made.values())) == 4
     assert (checkout / ".env").stat().st_mode & 0o077 == 0
+    assert secrets_of(checkout) == made
+
+
+def test_secrets_are_added_to_what_a_user_has_written(checkout: Path) -> None:
+    (checkout / ".env").write_text(
+        "# mine\nBASE=python:3.12-slim\nSERVICE_TOKEN=\nADMIN_PASSWORD=of my own\n"
+    )
+    made = secrets_of(checkout)
+    assert (made["BASE"], made["ADMIN_PASSWORD"]) == ("python:3.12-slim", "of my own")
+    assert all(len(made[name]) >= 32 for name in ("SECRET_KEY", "DATAPLANE_TOKEN", "SERVICE_TOKEN"))
+    text = (checkout / ".env").read_text()
+    assert text.startswith("# mine\n") and text.count("SERVICE_TOKEN=") == 1
+    assert (checkout / ".env").stat().st_mode & 0o077 == 0
+
+
+def secrets_of(folder: Path) -> dict[str, str]:
+    """The variables in .env after `make secrets`, which shows none of them."""
+    done = make(folder, "secrets", f"PYTHON={sys.executable}")
+    assert done.returncode == 0, done.stderr
+    lines = (folder / ".env").read_text().splitlines()
+    found = dict(line.split("=", 1) for line in lines if "=" in line)
+    assert not any(secret in done.stdout for secret in found.values())
+    return found

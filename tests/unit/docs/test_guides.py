@@ -36,11 +36,13 @@ def loaded(block: Block) -> Mapping[str, Any]:
 
 
 def is_a_document(block: Block) -> bool:
-    """Whether the block is a Headgate file, and not one of another program: Kong's names its format."""
+    """Whether the block is a Headgate file, and not one of another program: Kong's names its format, and in Compose's
+    services are a mapping."""
     return (
         block.language == "yaml"
         and bool(loaded(block).keys() & documents().keys())
-        and ("_format_version" not in loaded(block))
+        and "_format_version" not in loaded(block)
+        and not isinstance(loaded(block).get("services"), Mapping)
     )
 
 
