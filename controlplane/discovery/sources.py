@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
 from functools import partial
 
-from controlplane.discovery import dns, slices
+from controlplane.discovery import backoff, dns, slices
 from controlplane.discovery.answer import Complaint, silent
 from controlplane.discovery.discoverer import Tell
 from controlplane.discovery.dns import Resolver
@@ -14,6 +15,8 @@ from controlplane.discovery.kubernetes_api import KubernetesApi
 from controlplane.discovery.namespace import Namespace
 from controlplane.discovery.slices import Slice
 from controlplane.model.discovery import Discovery, KubernetesSource
+
+logger = logging.getLogger(__name__)
 
 MOST_NAMES = 2000
 """Services that are discovered by DNS; each has a task."""
@@ -47,7 +50,8 @@ class AllSources:
                 del self._running[key]
         for key, (what, begin) in work.items():
             if key not in self._running:
-                self._running[key] = what, asyncio.create_task(begin(), name=f"discovery: {' '.join(key)}")
+                steady = _steady(begin, partial(self._fault, key, wanted, tell))
+                self._running[key] = what, asyncio.create_task(steady, name=f"discovery: {' '.join(key)}")
 
     async def stop(self) -> None:
         """Follow none."""
@@ -56,6 +60,12 @@ class AllSources:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _fault(self, key: Key, wanted: Mapping[str, Discovery], tell: Tell) -> None:
+        for service, one in wanted.items():
+            source = one.kubernetes
+            if key in (("dns", service), ("namespace", source.namespace if source else "")):
+                tell(service, silent("internal error; see the control plane's log"))
 
     def _names(self, wanted: Mapping[str, Discovery], tell: Tell) -> dict[Key, _Work]:
         found = {service: one.dns for service, one in wanted.items() if one.dns is not None}
@@ -98,6 +108,17 @@ class AllSources:
 
         names = frozenset(source.service for source in sources.values())
         await Namespace(self._api, name, names, changed, failed).run()
+
+
+async def _steady(begin: Callable[[], Coroutine[None, None, None]], fault: Callable[[], None]) -> None:
+    """Run a source until cancelled. A bug that its answers trigger ends neither this source nor the others."""
+    while True:
+        try:
+            await begin()
+        except Exception:
+            logger.exception("a source of discovery failed")
+            fault()
+        await asyncio.sleep(backoff.LONGEST)
 
 
 _Work = tuple[Hashable, Callable[[], Coroutine[None, None, None]]]

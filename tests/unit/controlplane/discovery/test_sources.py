@@ -26,6 +26,8 @@ class Scripted:
 
     async def look_up(self, source: DnsSource) -> Records:
         self.asked.append(source.name)
+        if source.name == "bug.example":
+            raise RuntimeError("a bug")
         if source.name not in self.addresses:
             raise Silent("no server")
         return Records(self.addresses[source.name], ttl=300)
@@ -76,6 +78,15 @@ async def test_a_silent_server_is_told(bed: Bed) -> None:
     bed.follow({"one": named("a.example")})
     await eventually(lambda: "one" in bed.answers)
     assert bed.answers["one"] == Answer(None, "no server")
+
+
+async def test_a_bug_is_told_and_ends_no_other_source(bed: Bed, caplog: pytest.LogCaptureFixture) -> None:
+    bed.resolver.addresses = {"a.example": ["10.0.0.1"]}
+    bed.follow({"one": named("bug.example"), "two": named("a.example")})
+    await eventually(lambda: len(bed.answers) == 2)
+    assert bed.answers["one"] == Answer(None, "internal error; see the control plane's log")
+    assert bed.answers["two"].problem == ""
+    assert [record.message for record in caplog.records] == ["a source of discovery failed"]
 
 
 async def test_kubernetes_without_access(bed: Bed) -> None:
