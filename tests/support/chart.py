@@ -13,8 +13,8 @@ import yaml
 helm = pytest.importorskip("helm_python", reason="helm-python-sdk has no wheel for this machine")
 
 CHART = Path(__file__).parents[2] / "charts" / "headgate"
-KUBERNETES = tuple(dict.fromkeys(kubernetes_validate.utils.all_versions()))[-3:]
-"""The newest three versions that there are schemas for."""
+KUBERNETES = ("1.30", *tuple(dict.fromkeys(kubernetes_validate.utils.all_versions()))[-3:])
+"""The oldest version that the chart accepts (kubeVersion), and the newest three that there are schemas for."""
 NEEDED: dict[str, Any] = {"existingSecret": "headgate-secrets"}
 
 CUSTOM = ("monitoring.coreos.com", "cert-manager.io", "external-secrets.io")

@@ -1,4 +1,4 @@
-"""The chart lints strictly, and every object that it renders is valid in three versions of Kubernetes."""
+"""The chart lints strictly, and every object that it renders is valid in four versions of Kubernetes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.chart import CHART, NEEDED, helm, manifests, problems, render
+from tests.support.chart import CHART, KUBERNETES, NEEDED, helm, manifests, problems, render
 from tests.support.reference.chart import values as documented_values
 
 PRODUCTION = yaml.safe_load((CHART / "values-production.yaml").read_text())
@@ -127,6 +127,11 @@ MATRIX: dict[str, dict[str, Any]] = {
         "scrapeAnnotations": False,
     },
 }
+
+
+def test_the_oldest_version_is_the_one_that_is_tested() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert chart["kubeVersion"] == f">={KUBERNETES[0]}.0-0"
 
 
 def test_a_template_reads_every_value() -> None:
