@@ -42,20 +42,27 @@ def _routes(parts: Parts) -> list[Route]:
     by_path: dict[str, dict[str, Operation]] = defaultdict(dict)
     for operation in operations():
         by_path[operation.path][operation.method] = operation
+    by_shape = {_PARAMETER.sub("{}", path): path for path in by_path}
     return [
-        Route(path, _Endpoint(parts, operations, _elsewhere(path, by_path)))
+        Route(path, _Endpoint(parts, operations, _elsewhere(path, by_path, by_shape)))
         for path, operations in by_path.items()
     ]
 
 
-def _elsewhere(path: str, by_path: Mapping[str, Mapping[str, Operation]]) -> Mapping[str, str]:
-    """Paths at which methods are allowed that this path refuses: its twin under /config, one step above or below."""
-    twin = _PARAMETER.sub("{}", path.replace(f"{ROOT}/", f"{ROOT}/config/", 1))
+def _elsewhere(
+    path: str, by_path: Mapping[str, Mapping[str, Operation]], by_shape: Mapping[str, str]
+) -> Mapping[str, str]:
+    """Paths at which methods are allowed that this path refuses: its twin under /config, one step above or below.
+
+    `by_shape`: the paths, by themselves without the names of parameters.
+    """
+    twin = by_shape.get(_PARAMETER.sub("{}", path.replace(f"{ROOT}/", f"{ROOT}/config/", 1)))
+    above = path.rpartition("/")[0]
     found: dict[str, str] = {}
     for other, possible in by_path.items():
-        if path.rpartition("/")[0] == other or other.rpartition("/")[0] == path:
+        if above == other or other.rpartition("/")[0] == path:
             found = {**dict.fromkeys(possible, other), **found}
-        elif _PARAMETER.sub("{}", other) == twin:
+        elif other == twin:
             found = {**found, **dict.fromkeys(possible, other)}
     return {method: _PARAMETER.sub(r"{\1}", other) for method, other in found.items()}
 
