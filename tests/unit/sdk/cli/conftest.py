@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import httpx
 import pytest
+import typer.testing
+from typer.main import get_command
 from typer.testing import CliRunner, Result
 
 import headgate.cli.api
@@ -37,8 +40,14 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+_built = cache(get_command)
+"""All commands, made once: this takes most of the time of a test, and a call of the program does it once."""
+
+
 @pytest.fixture
-def run(home: Path) -> Run:
+def run(home: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setattr(typer.testing, "_get_command", _built)
+
     def run(*arguments: str, input: str | None = None) -> Result:
         return CliRunner().invoke(app, list(arguments), input=input)
 
