@@ -159,6 +159,22 @@ def test_what_the_owner_has_taken_back_is_spent_by_no_later_process() -> None:
     away(planes, 20.0)
 
 
+def test_a_share_stays_reserved_while_messages_arrive_and_answers_do_not() -> None:
+    """The end of another worker is told; then a data plane that is connected takes all that flows in."""
+    planes = settled(workers=2)
+    away(planes, 4.0)
+    first, second = planes.planes
+    planes.start(first)
+    second.reachable = first.reachable = True
+    before = len(planes.asks)
+    planes.end_worker(first, 1)
+    planes.hear(before)
+    first.reachable = False
+    away(planes, 20.0)
+    planes.turns(6.0)
+    assert [planes.spend(first, index, "alice", 100) for index in (0, 1)] == [10, 10]
+
+
 KINDS = (
     ["pass", "spend", "all", "tick", "hear", "answer"] * 3
     + ["exchange"] * 8
