@@ -106,6 +106,18 @@ def test_only_control_planes_members_and_jobs_can_connect() -> None:
     assert f"NetworkPolicy/{NAME}" not in render(plain(networkPolicy={"enabled": False}))
 
 
+def test_prometheus_scrapes_the_members_once() -> None:
+    def annotated(objects: Objects) -> bool:
+        metadata = objects[f"StatefulSet/{NAME}"]["spec"]["template"]["metadata"]
+        return "prometheus.io/scrape" in metadata.get("annotations", {})
+
+    assert annotated(render(plain()))
+    objects = render({**plain(), "monitoring": {"podMonitor": {"enabled": True}}})
+    assert not annotated(objects)
+    (endpoint,) = objects[f"PodMonitor/{NAME}"]["spec"]["podMetricsEndpoints"]
+    assert (endpoint["port"], endpoint["scheme"]) == ("metrics", "http")
+
+
 def test_backups_go_to_any_volume() -> None:
     objects = render(plain())
     assert objects[f"PersistentVolumeClaim/{NAME}-backups"]["metadata"]["annotations"] == {
