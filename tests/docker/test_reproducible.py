@@ -18,13 +18,15 @@ def saved(docker: Engine, image: str, archive: Path) -> list[dict[str, Entry]]:
     return layers(archive)
 
 
-def test_two_builds_have_the_same_layers(docker: Engine, images: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["sdk", "dataplane"])
+def test_two_builds_have_the_same_layers(docker: Engine, tmp_path: Path, name: str) -> None:
     if not BASE:
         pytest.skip("HEADGATE_TEST_BASE names no image with Python to build from")
-    again = f"{docker.prefix}-again"
-    docker.build_all(BASE, again, "--no-cache", only=["dataplane"])
-    first = saved(docker, images["dataplane"], tmp_path / "first.tar")
-    second = saved(docker, versioned(again)["dataplane"], tmp_path / "second.tar")
+    once, again = f"{docker.prefix}-once", f"{docker.prefix}-again"
+    docker.build_all(BASE, once, only=[name])
+    docker.build_all(BASE, again, "--no-cache", only=[name])
+    first = saved(docker, versioned(once)[name], tmp_path / "first.tar")
+    second = saved(docker, versioned(again)[name], tmp_path / "second.tar")
     assert len(first) == len(second)
     for ours, theirs in zip(first, second, strict=True):
         assert ours.keys() == theirs.keys()
