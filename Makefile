@@ -102,6 +102,13 @@ tutorial: $(FOR_TESTS) ## Run every page of the tutorial as written, and interru
 chaos: $(FOR_TESTS) ## Inject random faults under load: ROUNDS=30, CHAOS_SEED=… to repeat (writes build/chaos.jsonl)
 	CHAOS_ROUNDS=$(or $(ROUNDS),30) $(BIN)/pytest tests/system/chaos
 
+.PHONY: kubernetes
+kubernetes: $(FOR_TESTS) ## Run tests/kubernetes in a real cluster that is built from Go modules, as root, or in that of KUBECONFIG (COMMAND=bash: run this in it)
+	@if [ -z "$$KUBECONFIG" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { command -v runc && command -v nft && command -v iptables && command -v conntrack && command -v kubectl && ls /usr/lib/cni/bridge; } >/dev/null 2>&1; then \
+	    apt-get install --quiet --yes --no-install-recommends runc nftables iptables conntrack iproute2 containernetworking-plugins || true; \
+	    command -v kubectl >/dev/null || apt-get install --quiet --yes --no-install-recommends kubernetes-client || true; fi
+	@$(BIN)/python -m tests.support.kubernetes $(COMMAND)
+
 .PHONY: limits-test
 limits-test: setup ## The long form of the tests of limits: 3 to 10 to 3 data planes, lost owners, long histories (some minutes)
 	LIMITS_LONG=1 LEASES_HISTORIES=$(or $(HISTORIES),1000) $(BIN)/pytest tests/system/test_fleet_limits.py tests/unit/headgate_api/leases

@@ -179,7 +179,17 @@ def _command(words: list[str]) -> Iterator[str]:
 
 def _variable(name: str) -> Iterator[str]:
     known = {field.upper() for settings in (ControlPlane, DataPlane) for field in settings.model_fields}
-    own = {"TOKEN", "ADMIN_TOKEN", "CHECK", "TRAFFIC", "PORT_BASE", "CLIENT_ID", "CLIENT_SECRET", "EDITOR"}
+    own = {
+        "TOKEN",
+        "ADMIN_TOKEN",
+        "CHECK",
+        "TRAFFIC",
+        "PORT_BASE",
+        "CLIENT_ID",
+        "CLIENT_SECRET",
+        "EDITOR",
+        "KUBECONFIG",
+    }
     if name not in known | SDK | own:
         yield f"{name} is neither a setting nor a variable that is known here"
 

@@ -1,0 +1,1 @@
+"""Tests in a real Kubernetes cluster: `make kubernetes`, or KUBECONFIG=… make kubernetes."""

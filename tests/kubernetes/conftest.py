@@ -1,0 +1,77 @@
+"""A namespace for each test, in the cluster of KUBECONFIG."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.kubernetes.images import Images, of_environment
+from tests.support.kubernetes.kubectl import Kubectl, KubectlError
+from tests.support.kubernetes.release import Release
+
+figures: list[str] = []
+"""What the tests measured, for the end of the run."""
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Kubectl:
+    """The cluster, as the user of KUBECONFIG."""
+    named = os.environ.get("KUBECONFIG")
+    if not named:
+        pytest.skip("no KUBECONFIG: type make kubernetes")
+    return Kubectl(Path(named))
+
+
+@pytest.fixture(scope="session")
+def images() -> Images:
+    return of_environment(os.environ)
+
+
+@pytest.fixture
+def namespace(cluster: Kubectl) -> Iterator[Kubectl]:
+    """kubectl for a new namespace."""
+    with new_namespace(cluster) as kubectl:
+        yield kubectl
+
+
+@pytest.fixture(scope="module")
+def release(cluster: Kubectl, images: Images) -> Iterator[Release]:
+    """A gateway with two data planes, two control planes and a service of two pods that register themselves."""
+    with new_namespace(cluster) as kubectl:
+        release = Release(kubectl, images)
+        release.install()
+        yield release
+
+
+@contextmanager
+def new_namespace(cluster: Kubectl) -> Iterator[Kubectl]:
+    """A namespace for the block. Its objects are in the output of a test that fails."""
+    name = f"headgate-{secrets.token_hex(3)}"
+    cluster.run("create", "namespace", name)
+    kubectl = cluster.within(name)
+    try:
+        yield kubectl
+    finally:
+        show(kubectl)
+        cluster.run("delete", "namespace", name, "--wait=false")
+
+
+def show(kubectl: Kubectl) -> None:
+    """Print what there is in the namespace and what happened in it."""
+    for arguments in (["pods", "--output=wide"], ["events", "--sort-by=.lastTimestamp"]):
+        try:
+            print(kubectl.run("get", *arguments))  # noqa: T201
+        except KubectlError as error:
+            print(error)  # noqa: T201
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if figures:
+        terminalreporter.section("figures")
+        for line in figures:
+            terminalreporter.write_line(line)

@@ -1,0 +1,64 @@
+"""A typed kubectl for the tests: every cluster that a kubeconfig names."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+Object = dict[str, Any]
+
+
+class KubectlError(Exception):
+    """kubectl ended with an error; the message has its words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kubectl:
+    """kubectl for one namespace."""
+
+    kubeconfig: Path
+    namespace: str = "default"
+    program: str = field(default="kubectl", repr=False)
+
+    def within(self, namespace: str) -> Self:
+        """The same for another namespace."""
+        return replace(self, namespace=namespace)
+
+    def argv(self, *arguments: str) -> list[str]:
+        return [self.program, f"--kubeconfig={self.kubeconfig}", f"--namespace={self.namespace}", *arguments]
+
+    def run(self, *arguments: str, given: str | None = None, timeout: float = 120) -> str:
+        """Run it and return its output. Raises KubectlError."""
+        ended = subprocess.run(
+            self.argv(*arguments), input=given, capture_output=True, text=True, timeout=timeout, check=False
+        )
+        if ended.returncode:
+            raise KubectlError(f"kubectl {' '.join(arguments)}: {ended.stderr or ended.stdout}")
+        return ended.stdout
+
+    def apply(self, *objects: Object) -> None:
+        """Server-side, so that a schema's faults are errors and large objects are possible."""
+        document = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
+        self.run("apply", "--server-side", "--force-conflicts", "-f", "-", given=json.dumps(document))
+
+    def get(self, kind: str, name: str) -> Object:
+        found: Object = json.loads(self.run("get", kind, name, "--output=json"))
+        return found
+
+    def list(self, kind: str, selector: str = "") -> Sequence[Object]:
+        found: list[Object] = json.loads(self.run("get", kind, f"--selector={selector}", "--output=json"))[
+            "items"
+        ]
+        return found
+
+    def wait(self, what: str, condition: str, timeout: float = 120) -> None:
+        """Until the objects meet a condition, such as `condition=Ready`. Raises KubectlError after the time."""
+        self.run("wait", what, f"--for={condition}", f"--timeout={timeout:.0f}s", timeout=timeout + 30)
+
+    def rolled_out(self, what: str, timeout: float = 180) -> None:
+        """Until every pod of a Deployment or StatefulSet is of the newest revision and ready."""
+        self.run("rollout", "status", what, f"--timeout={timeout:.0f}s", timeout=timeout + 30)

@@ -1,0 +1,23 @@
+"""Tokens and kubeconfig files."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+from tests.support.kubernetes import credentials
+
+
+def test_tokens_name_the_users_of_the_built_in_roles() -> None:
+    table = credentials.token_table({"admin": "a", "kube-proxy": "b"})
+    assert table == 'a,admin,admin,"system:masters"\nb,system:kube-proxy,kube-proxy\n'
+
+
+def test_every_program_has_a_kubeconfig_for_its_owner_alone(tmp_path: Path) -> None:
+    made = credentials.make(tmp_path)
+    assert made.kubeconfigs.keys() == credentials.USERS.keys()
+    kubeconfig = made.kubeconfigs["kubelet"]
+    assert stat.S_IMODE(kubeconfig.stat().st_mode) == 0o600
+    token = json.loads(kubeconfig.read_text())["users"][0]["user"]["token"]
+    assert f'{token},system:node:{credentials.NODE_NAME},kubelet,"system:nodes"\n' in made.tokens.read_text()

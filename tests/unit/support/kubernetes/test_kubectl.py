@@ -1,0 +1,30 @@
+"""Calls of kubectl, with a program in its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.kubernetes.kubectl import Kubectl, KubectlError
+
+
+def fake(folder: Path, script: str) -> Kubectl:
+    program = folder / "kubectl"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    return Kubectl(folder / "config", program=str(program))
+
+
+def test_names_the_cluster_and_the_namespace(tmp_path: Path) -> None:
+    output = fake(tmp_path, 'echo "$@"').within("shop").run("get", "pods")
+    assert output == f"--kubeconfig={tmp_path / 'config'} --namespace=shop get pods\n"
+
+
+def test_reads_lists(tmp_path: Path) -> None:
+    assert fake(tmp_path, """echo '{"items": [{"kind": "Pod"}]}'""").list("pods") == [{"kind": "Pod"}]
+
+
+def test_raises_what_it_says(tmp_path: Path) -> None:
+    with pytest.raises(KubectlError, match="get pods: not found"):
+        fake(tmp_path, "echo not found >&2; exit 1").run("get", "pods")
