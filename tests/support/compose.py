@@ -51,7 +51,8 @@ class Project:
     compose: tuple[str, ...]
     variables: Mapping[str, str]
     """Variables of docker-compose.yml: images, modes."""
-    files: Sequence[Path] = (ROOT / "docker-compose.yml",)
+    files: Sequence[Path] = ()
+    """Its files; without any, docker-compose.yml and docker-compose.override.yml of the folder."""
     folder: Path = ROOT
     name: str = ""
     ports: dict[str, int] = field(default_factory=lambda: {port: free_port() for port in PORTS})
@@ -75,7 +76,9 @@ class Project:
     def environment(self) -> dict[str, str]:
         """That of every command."""
         ports = {name: str(port) for name, port in self.ports.items()}
-        own = {"COMPOSE_PROJECT_NAME": self.name, "COMPOSE_FILE": os.pathsep.join(map(str, self.files))}
+        own = {"COMPOSE_PROJECT_NAME": self.name}
+        if self.files:
+            own["COMPOSE_FILE"] = os.pathsep.join(map(str, self.files))
         own |= {"DOCKER_BUILDKIT": "1", "COMPOSE_DOCKER_CLI_BUILD": "1"}
         return os.environ | own | ports | dict(self.variables)
 

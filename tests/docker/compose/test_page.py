@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.support.compose import Project
+from tests.support.compose import SECRETS, Project
 from tests.support.docker import ROOT, Engine
 from tests.support.reader import Reader
 
@@ -35,20 +36,22 @@ def project(docker: Engine, compose: tuple[str, ...], copy: Path) -> Project:
     images = {
         f"{name}_IMAGE": f"{docker.prefix}-page-{name.lower()}" for name in ("GATEWAY", "CONTROLPLANE", "SDK")
     }
-    return Project(docker, compose, images | {"BASE": base, "REDIS_TIMEOUT": "2"}, (), copy)
+    return Project(docker, compose, images | {"BASE": base, "REDIS_TIMEOUT": "2"}, folder=copy)
 
 
 def test_from_nothing_to_a_guarded_service(project: Project) -> None:
-    page = project.folder / "docs" / "how-to" / "compose.md"
     ports = (("8000", "GATEWAY_PORT"), ("9090", "PROMETHEUS_PORT"))
     replaced = {f"localhost:{port}": f"localhost:{project.ports[name]}" for port, name in ports}
-    environment = {name: value for name, value in project.environment.items() if name != "COMPOSE_FILE"}
-    reader = Reader(project.folder, environment | {"NO_PROXY": "*"}, replaced)
+    reader = Reader(project.folder, project.environment | {"NO_PROXY": "*"}, replaced)
+    # There is no .env yet.
+    prepared = replace(project, variables={**project.variables, **dict.fromkeys(SECRETS, "unused")})
+    # The compiler needs longer than a reader waits; `up --build` finds everything built.
+    prepared("--profile", "tools", "build", timeout=1000)
     try:
-        reader.follow(page)
+        reader.follow(project.folder / "docs" / "how-to" / "compose.md")
         assert not project.containers()
     finally:
-        project.down()
+        prepared.down()
 
 
 def test_ten_commands_are_enough() -> None:
