@@ -27,7 +27,7 @@ def apiserver_flags(credentials: Credentials, etcd: str) -> list[str]:
         f"--token-auth-file={credentials.tokens}",
         f"--service-cluster-ip-range={SERVICES}",
         f"--service-account-issuer={ISSUER}",
-        f"--service-account-key-file={credentials.service_accounts}",
+        f"--service-account-key-file={credentials.service_accounts_public}",
         f"--service-account-signing-key-file={credentials.service_accounts}",
         "--authorization-mode=Node,RBAC",
         "--enable-admission-plugins=NodeRestriction",

@@ -33,6 +33,8 @@ class Credentials:
     key: Path
     service_accounts: Path
     """The key that signs tokens of service accounts."""
+    service_accounts_public: Path
+    """A certificate with its public key: the API server reads none from a private one in PKCS #8."""
     tokens: Path
     kubeconfigs: dict[str, Path]
 
@@ -41,7 +43,7 @@ def make(folder: Path) -> Credentials:
     """Make all of them in `folder`."""
     authority = Authority(folder, "cluster of the tests")
     certificate, key = authority.issue("kube-apiserver", hosts=HOSTS)
-    _, service_accounts = authority.issue("service-accounts")
+    public, private = authority.issue("service-accounts")
     tokens = {name: secrets.token_hex(16) for name in USERS}
     table = folder / "tokens.csv"
     table.write_text(token_table(tokens))
@@ -50,7 +52,7 @@ def make(folder: Path) -> Credentials:
         kubeconfigs[name] = folder / f"{name}.kubeconfig"
         kubeconfigs[name].write_text(json.dumps(kubeconfig(token, authority.certificate.read_text())))
         kubeconfigs[name].chmod(0o600)
-    return Credentials(authority.certificate, certificate, key, service_accounts, table, kubeconfigs)
+    return Credentials(authority.certificate, certificate, key, private, public, table, kubeconfigs)
 
 
 def token_table(tokens: dict[str, str]) -> str:

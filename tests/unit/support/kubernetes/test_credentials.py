@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 from tests.support.kubernetes import credentials
+from tests.support.kubernetes.control_plane import apiserver_flags
 
 
 def test_tokens_name_the_users_of_the_built_in_roles() -> None:
@@ -21,3 +22,11 @@ def test_every_program_has_a_kubeconfig_for_its_owner_alone(tmp_path: Path) -> N
     assert stat.S_IMODE(kubeconfig.stat().st_mode) == 0o600
     token = json.loads(kubeconfig.read_text())["users"][0]["user"]["token"]
     assert f'{token},system:node:{credentials.NODE_NAME},kubelet,"system:nodes"\n' in made.tokens.read_text()
+
+
+def test_the_api_server_gets_the_public_key_of_service_accounts(tmp_path: Path) -> None:
+    made = credentials.make(tmp_path)
+    assert made.service_accounts_public.read_text().startswith("-----BEGIN CERTIFICATE-----")
+    assert f"--service-account-key-file={made.service_accounts_public}" in apiserver_flags(
+        made, "http://etcd"
+    )
