@@ -135,7 +135,7 @@ def _programs(module: GoModule, cache: Path, steps: Steps) -> dict[str, Path]:
     for package, target in zip(module.packages(), found.values(), strict=True):
         if not target.exists():
             with steps.step(f"build {target.name} {module.version}"):
-                _compile(package, target, folder, cache, ("-mod=mod", f"-ldflags={module.linker_flags()}"))
+                _compile(package, target, folder, cache, module.linker_flags())
     return found
 
 
@@ -143,7 +143,7 @@ def _require(module: GoModule, folder: Path, cache: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "go.mod").write_text(module.go_mod())
     _go(
-        ("get", "-mod=mod", "-tool", *(f"{package}@v{module.version}" for package in module.packages())),
+        ("get", "-tool", *(f"{package}@v{module.version}" for package in module.packages())),
         folder,
         cache,
     )
@@ -153,17 +153,25 @@ def _pause(cache: Path, steps: Steps) -> Path:
     target = cache / "pause" / "bin" / "pause"
     if not target.exists() or target.stat().st_mtime < PAUSE.stat().st_mtime:
         with steps.step("build pause"):
-            _compile(str(PAUSE), target, cache, cache, ("-ldflags=-s -w",))
+            _compile(str(PAUSE), target, cache, cache, "-s -w")
     return target
 
 
-def _compile(package: str, target: Path, folder: Path, cache: Path, flags: tuple[str, ...]) -> None:
+def _compile(package: str, target: Path, folder: Path, cache: Path, linker_flags: str) -> None:
     """Build one program; under its name only when it is complete."""
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f"{target.name}.partial")
     # Without debug information, which takes a tenth of the time of the compiler.
     _go(
-        ("build", "-trimpath", "-gcflags=all=-dwarf=false", *flags, "-o", str(partial), package),
+        (
+            "build",
+            "-trimpath",
+            "-gcflags=all=-dwarf=false",
+            f"-ldflags={linker_flags}",
+            "-o",
+            str(partial),
+            package,
+        ),
         folder,
         cache,
     )
@@ -179,6 +187,8 @@ def _go(arguments: tuple[str, ...], folder: Path, cache: Path) -> None:
     environment = {
         **os.environ,
         "CGO_ENABLED": "0",
+        # A variable, because `go get` refuses this flag as an argument.
+        "GOFLAGS": "-mod=mod",
         "GOMODCACHE": str(cache / "gomod"),
         "GOCACHE": str(cache / "gobuild"),
     }

@@ -12,6 +12,7 @@ from tests.support.kubernetes.steps import Steps
 
 GO = """#!/bin/sh
 echo "$1 in $PWD" >> "{log}"
+case "$*" in "get "*-mod*) echo "flag provided but not defined: -mod" >&2; exit 2;; esac
 for argument; do case "$before" in -o) echo built > "$argument";; esac; before=$argument; done
 exit {code}
 """
