@@ -36,8 +36,9 @@ def _runtime(arguments: argparse.Namespace) -> None:
     base.lay_out(out)
     stdlib.copy(out)
     files.copy_file(CHECK, out / "opt" / "headgate-healthcheck.py")
-    files.strip(out)
     debian.describe(out, [*stdlib.origins(), *libraries.copy(out, out), *base.origins()])
+    # After the libraries: a libpython may come with all its symbols.
+    files.strip(out)
     libraries.write_cache(out)
     stdlib.compile_below(out)
 
@@ -45,8 +46,8 @@ def _runtime(arguments: argparse.Namespace) -> None:
 def _environment(arguments: argparse.Namespace) -> None:
     out: Path = arguments.out
     environment.copy(arguments.environment, out)
-    files.strip(out)
     debian.describe(out, libraries.copy(out, arguments.runtime))
+    files.strip(out)
     stdlib.compile_below(out)
     site = environment.site_packages(files.inside(out, arguments.environment))
     # Both layers may have libraries of one package.
