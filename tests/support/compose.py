@@ -102,7 +102,7 @@ class Project:
     def down(self) -> float:
         """Stop and remove everything; how many seconds that took."""
         began = time.monotonic()
-        self("down", "--volumes", "--remove-orphans")
+        self("--profile", "tools", "down", "--volumes", "--remove-orphans")
         return time.monotonic() - began
 
     def containers(self, service: str = "") -> list[str]:
