@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
 from tests.support.kubernetes import objects
 from tests.support.kubernetes.images import Images
 from tests.support.kubernetes.kubectl import Kubectl
-from tests.support.waiting import eventually_now
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -30,8 +31,13 @@ print(*sorted(seen))
 """
 GREEDY = "x = bytearray(200_000_000); x[::4096] = bytes(len(x[::4096]))"
 TOLD = """
-import signal, sys
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(7))
+import signal, sys, time
+def told(*_):
+    print("told", flush=True)
+    time.sleep(2)
+    sys.exit("ended by itself")
+signal.signal(signal.SIGTERM, told)
+print("ready", flush=True)
 signal.pause()
 """
 
@@ -63,14 +69,11 @@ def test_a_pod_above_its_memory_limit_is_killed(namespace: Kubectl, images: Imag
 
 
 def test_a_pod_that_is_deleted_gets_sigterm_and_its_time(namespace: Kubectl, images: Images) -> None:
-    spec = python(images, TOLD)
-    namespace.apply(objects.deployment("told", 1, spec))
-    namespace.rolled_out("deployment/told")
-    (before,) = namespace.list("pods", "app=told")
-    namespace.run("delete", "pod", before["metadata"]["name"])
-
-    def successor() -> bool:
-        names = [pod["metadata"]["name"] for pod in namespace.list("pods", "app=told")]
-        return len(names) == 1 and names != [before["metadata"]["name"]]
-
-    assert eventually_now(successor, every=0.5)
+    namespace.apply(objects.pod("told", python(images, TOLD)))
+    namespace.wait("pod/told", "condition=Ready")
+    log = subprocess.Popen(namespace.argv("logs", "told", "--follow"), stdout=subprocess.PIPE, text=True)
+    assert log.stdout is not None
+    assert log.stdout.readline() == "ready\n"
+    namespace.run("delete", "pod", "told")
+    output, _ = log.communicate(timeout=30)
+    assert output.splitlines() == ["told", "ended by itself"]

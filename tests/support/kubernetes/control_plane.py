@@ -26,6 +26,8 @@ def apiserver_flags(credentials: Credentials, etcd: str) -> list[str]:
         f"--tls-private-key-file={credentials.key}",
         f"--token-auth-file={credentials.tokens}",
         f"--service-cluster-ip-range={SERVICES}",
+        # No resolver knows the node's name: logs and exec go to its address.
+        "--kubelet-preferred-address-types=InternalIP",
         f"--service-account-issuer={ISSUER}",
         f"--service-account-key-file={credentials.service_accounts_public}",
         f"--service-account-signing-key-file={credentials.service_accounts}",
