@@ -12,6 +12,7 @@ import json
 import logging
 import secrets
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Protocol
@@ -31,6 +32,8 @@ MOST_BYTES = 4 * 1024 * 1024
 """Bytes of the asks in one message: control planes take messages of 16 MiB."""
 SWEEP_EVERY = 0.5
 """Seconds."""
+MOST_WAITING = 10_000
+"""Asks, and messages with answers, that wait while the disk hangs. Older ones are too late for the workers anyway."""
 
 _log = logging.getLogger(__name__)
 
@@ -96,11 +99,11 @@ class Lending:
         self._run, rows = secrets.token_hex(8), list[Row]()
         if record is not None:
             self._run, rows = record.take_over(self._run, clock(), count)
-        self._shares = Shares(rows)
+        self._shares = Shares(rows, recorded=record is not None)
         self._sequence = int(clock() * 1e6)
         """Later numbers than those of an earlier process of the same boot."""
         self._pending: list[pb.LimitAsk] = []
-        self._held: list[pb.LimitAnswers] = []
+        self._held = deque[pb.LimitAnswers](maxlen=MOST_WAITING)
         """Answers that wait until the record of shares is gone."""
         self._wake = asyncio.Event()
         if rows:
@@ -135,6 +138,9 @@ class Lending:
         if not self._pending:
             asyncio.get_running_loop().call_soon(self._pass_on)
         self._pending.extend(asks)
+        if len(self._pending) > MOST_WAITING and self._shares.outdated:
+            self._pending.clear()
+            self.lost()
 
     def answered(self, answers: pb.LimitAnswers) -> None:
         """A control plane's answer."""
@@ -190,12 +196,12 @@ class Lending:
         if self._shares.outdated:
             gone = self._record is None or await asyncio.to_thread(self._record.clear)
             self._shares.removed(gone=gone)
-            held, self._held = self._held, []
-            for answers in held:
-                self._hand_on(answers)
+            while self._held:
+                self._hand_on(self._held.popleft())
             self._pass_on()
         elif rows and self._record is not None:
-            await asyncio.to_thread(self._record.write, self._run, rows)
+            done = await asyncio.to_thread(self._record.write, self._run, rows)
+            self._shares.written(done=done)
 
     def _adopt(self, now: float) -> None:
         """Follow the table."""

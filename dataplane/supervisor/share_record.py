@@ -53,7 +53,7 @@ class ShareRecord:
 
     def clear(self) -> bool:
         """Remove the record; whether there is none now."""
-        return self._fd < 0 or self._cache.clear()
+        return self._cache.clear()
 
     def _read(self, now: float, workers: int) -> tuple[str, list[Row]]:
         try:
@@ -61,7 +61,7 @@ class ShareRecord:
             rows = [Row(worker, limit, by, Share(*share)) for worker, limit, by, share in found]
             lasting = [row for row in rows if now < row.share.until <= now + SHARE]
             kept = [row for row in lasting if int(row.worker.partition(".")[0]) < workers]
-        except (IndexError, ValueError, TypeError):
+        except (AttributeError, IndexError, ValueError, TypeError):
             return "", []
         return (str(run), kept) if place == self._place else ("", [])
 

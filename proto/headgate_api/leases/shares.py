@@ -36,16 +36,19 @@ class _Known(NamedTuple):
 class Shares:
     """What the supervisor knows of its workers, and of those that ended."""
 
-    def __init__(self, rows: Iterable[Row] = ()) -> None:
-        """`rows`: the record of the process before, which is still on disk."""
+    def __init__(self, rows: Iterable[Row] = (), *, recorded: bool = False) -> None:
+        """`rows`: the record of the process before, which is still on disk. `recorded`: whether there may be another
+        record."""
         self._rows = {(row.worker, row.limit): row for row in rows}
         self._known: dict[tuple[str, str], _Known] = {}
         self._heard = -math.inf
         """When the last answer came."""
         self.former = dict.fromkeys(worker for worker, _ in self._rows)
         """Workers that ended, and whose shares may be in use."""
-        self._recorded = bool(self._rows)
-        """Whether there may be a record on disk."""
+        self._recorded = recorded or bool(self._rows)
+        """Whether there may be a record on disk: one that could not be removed, too."""
+        self._current = bool(self._rows)
+        """Whether the record has these rows."""
         self.outdated = False
         """Whether the record must be removed before any message passes."""
 
@@ -101,14 +104,21 @@ class Shares:
         if self.former:
             lasting = {row.worker for row in self._rows.values() if now < row.share.until}
             self._release([worker for worker in self.former if worker not in lasting])
-        if self._recorded or not self.away(now):
+        if self._current or not self.away(now):
             return []
-        self._recorded = bool(self._rows)
+        if not self._rows:
+            self.outdated = self._recorded
+            return []
+        self._current = self._recorded = True
         return list(self._rows.values())
+
+    def written(self, *, done: bool) -> None:
+        """The record was written, or could not be: then it is due again."""
+        self._current = self._current and done
 
     def removed(self, *, gone: bool) -> None:
         """The record was removed, or could not be: then it is tried again with the next answer."""
-        self._recorded, self.outdated = not gone, False
+        self._recorded, self._current, self.outdated = not gone, False, False
 
     def _predecessors(self, index: int) -> list[str]:
         return [worker for worker in self.former if worker.startswith(f"{index}.")]

@@ -6,8 +6,11 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import pytest
+
 from dataplane.channel import Kind
 from dataplane.gateway.policy.resources import Limit, LimitKey, LimitMode
+from dataplane.supervisor import lending
 from dataplane.supervisor.lending import MOST_ACCOUNTS, Lending
 from headgate_api.leases import codec
 from headgate_api.leases.holder import Holder
@@ -151,6 +154,23 @@ async def test_asks_of_one_turn_go_out_together_and_say_who_runs() -> None:
     world.lending.ended("1.2")
     assert (list(world.sent[1].workers), len(world.sent[1].asks)) == (["0.1"], 0)
     assert (world.sent[1].run, world.sent[1].sequence) == (message.run, message.sequence + 1)
+
+
+async def test_a_disk_that_hangs_lets_a_bounded_number_of_messages_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lending, "MOST_WAITING", 3)
+    world, holder = World(FLEET, disk=Disk()), Holder(Terms(10.0, 100))
+    answer = pb.LimitAnswers(answers=[pb.LimitAnswer(limit="fleet", worker="0.1", epoch=3)])
+    for _ in range(5):
+        world.lending.answered(answer)
+    for _ in range(4):
+        world.ask(0, Kind.FLEET_ASKS, holder, "fleet")
+        holder.lost()
+    await asyncio.sleep(0)
+    assert not world.sent and not world.lending._pending
+    assert len(world.lending._held) == 3
+    assert Kind.LOST in [kind for kind, _ in world.workers[0].frames]
 
 
 async def test_answers_go_to_the_worker_that_asked() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -115,9 +116,16 @@ def test_one_that_cannot_be_replaced_does_not_count(tmp_path: Path, monkeypatch:
     assert process.take_over("next", NOW, 2) == ("next", [])
 
 
+def test_rows_of_another_shape_are_no_record(tmp_path: Path) -> None:
+    process = record(tmp_path)
+    rows = [[7, "callers", "subject", [8, 2.0, NOW + 60.0]]]
+    process._cache.replace(json.dumps([process._place, "first", rows]).encode())
+    assert process.take_over("next", NOW, 2) == ("next", [])
+
+
 def test_without_a_folder_there_is_none(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     process = record(tmp_path / "file")
     assert process.take_over("next", NOW, 2) == ("next", [])
     assert not process.write("next", ROWS)
-    assert process.clear()
+    assert not process.clear()

@@ -50,6 +50,26 @@ def test_one_that_cannot_be_removed_is_tried_again_with_the_next_answer() -> Non
         shares.answered("0.1", "callers", "subject", answer(stamp), stamp)
         assert shares.outdated
         shares.removed(gone=False)
+    assert shares.due(110.0) == [row("0.1", 103.1)], "the present terms replace it"
+
+
+def test_one_that_could_not_be_written_is_due_again() -> None:
+    shares = told(("0.1", answer(99.9)))
+    assert shares.due(103.0) == [row("0.1", 99.9)]
+    shares.written(done=False)
+    assert shares.due(103.5) == [row("0.1", 99.9)]
+    shares.written(done=True)
+    assert shares.due(104.0) == []
+
+
+def test_one_that_may_be_left_is_removed_until_it_is_gone() -> None:
+    shares = Shares(recorded=True)
+    for gone in (False, True):
+        assert shares.due(100.0) == []
+        assert shares.outdated
+        shares.removed(gone=gone)
+    assert shares.due(100.0) == []
+    assert not shares.outdated
 
 
 def test_terms_without_a_share_are_not_recorded() -> None:
