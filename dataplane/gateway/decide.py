@@ -96,8 +96,6 @@ class Gateway(Decider):
         self._claims: frozenset[str] = frozenset()
         """Claims that limits count by."""
         self.backends = Backends(pool, start)
-        self.in_flight = 0
-        """Forwarded requests that have not ended."""
         self._plans: dict[str, Plan] = {}
         self.resets = Resets(self.limiter, self.breakers)
         self._table = EMPTY
@@ -230,7 +228,6 @@ class Gateway(Decider):
         if endpoint is None:
             return self._none_healthy(plan)
         endpoint.in_flight += 1
-        self.in_flight += 1
         exchange.endpoint = endpoint
         exchange.attempts = 1
         exchange.decision = "forwarded"
@@ -313,7 +310,6 @@ class Gateway(Decider):
         endpoint = exchange.endpoint
         if endpoint is not None:
             endpoint.in_flight -= 1
-            self.in_flight -= 1
             if endpoint.leaving:
                 self._pool.settle(endpoint)
         self._observer.finished(exchange)

@@ -191,6 +191,11 @@ class Pool:
         """The endpoint of an instance. KeyError for an unknown one."""
         return self._endpoints[instance.service][instance.id, instance.host, instance.port]
 
+    def in_flight(self) -> int:
+        """Requests in flight at all instances, including those that are gone already."""
+        gone = sum(endpoint.in_flight for endpoint in self._leaving if endpoint.retired)
+        return gone + sum(endpoint.in_flight for endpoint in self._all())
+
     def leaving(self) -> dict[str, int]:
         """Requests in flight, by "<service>/<id>", at instances that take no new ones; instances without any are left
         out."""

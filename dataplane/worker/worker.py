@@ -287,7 +287,7 @@ class Worker:
             connections.refused,
             self._gateway.backends.ejected(),
             buckets,
-            in_flight=self._gateway.in_flight,
+            in_flight=self._pool.in_flight(),
         )
         self._channel.send_json(Kind.STATS, frame)
         self._collector.tick(idle=not frame["requests"])

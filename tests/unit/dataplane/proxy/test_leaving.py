@@ -89,3 +89,17 @@ def test_one_that_takes_requests_again_is_not_leaving() -> None:
     assert scene.pool.leaving() == {}
     scene.end(endpoint)
     assert scene.lefts == 0
+
+
+def test_requests_in_flight_count_at_instances_that_serve_drain_or_are_gone() -> None:
+    scene = Scene(A, B)
+    gone, draining = scene.begin(A, 2), scene.begin(B, 3)
+    assert scene.pool.in_flight() == 5
+    scene.pool.change("orders", [replace(B, draining=True)])
+    assert scene.pool.in_flight() == 5
+    scene.end(draining)
+    scene.end(gone)
+    scene.end(gone)
+    assert scene.pool.in_flight() == 2
+    scene.pool.change("orders", [])
+    assert scene.pool.in_flight() == 2
