@@ -39,8 +39,9 @@ def run(command: list[str]) -> int:
     try:
         images.prepare(RUN / "images", built, steps)
         say(steps.table())
-        inside = [sys.executable, "-m", "tests.support.kubernetes.inside", str(RUN), *command]
-        return isolation.run(inside, os.environ)
+        group = isolation.cgroup_of_this_run()
+        inside = [sys.executable, "-m", "tests.support.kubernetes.inside", group, str(RUN), *command]
+        return isolation.run(inside, os.environ, group)
     finally:
         for name in LARGE:
             shutil.rmtree(RUN / name, ignore_errors=True)

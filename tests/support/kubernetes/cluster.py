@@ -39,6 +39,8 @@ class Cluster:
 
     tools: Mapping[str, Path]
     folder: Path
+    cgroup: str
+    """The group of all pods."""
     steps: Steps
 
     @property
@@ -54,7 +56,7 @@ class Cluster:
         kubectl = Kubectl(made.kubeconfigs["admin"])
         with self.steps.step("start the control plane"):
             ControlPlane(self.tools, made, self.logs, self.folder / "pki").start()
-        node = Node(self.tools, made, self.folder / "node", self.logs)
+        node = Node(self.tools, made, self.folder / "node", self.logs, self.cgroup)
         with self.steps.step("start containerd and import images"):
             node.start_containerd()
             for archive in archives:

@@ -14,12 +14,12 @@ from tests.support.kubernetes.images import ETCD
 from tests.support.kubernetes.steps import Steps, say
 
 
-def main(folder: Path, command: list[str]) -> int:
+def main(cgroup: str, folder: Path, command: list[str]) -> int:
     """Return the command's exit code."""
     steps = Steps()
     built = tools.build(tools.cache_folder(), steps)
     try:
-        kubectl = Cluster(built, folder, steps).start(sorted((folder / "images").glob("*.tar")))
+        kubectl = Cluster(built, folder, cgroup, steps).start(sorted((folder / "images").glob("*.tar")))
         environment = {**os.environ, "KUBECONFIG": str(kubectl.kubeconfig), "ETCD_IMAGE": ETCD}
         with steps.step(" ".join(command)):
             return subprocess.run(command, env=environment, check=False).returncode
@@ -29,4 +29,4 @@ def main(folder: Path, command: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))
+    sys.exit(main(sys.argv[1], Path(sys.argv[2]), sys.argv[3:]))

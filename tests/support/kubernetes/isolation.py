@@ -14,8 +14,6 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-CGROUP = "headgate-k8s"
-"""The group of all pods, in every hierarchy."""
 CGROUPS = Path("/sys/fs/cgroup")
 NEEDED = {
     "unshare": "util-linux",
@@ -56,9 +54,16 @@ def command(inside: Sequence[str]) -> list[str]:
     ]
 
 
-def run(inside: Sequence[str], environment: Mapping[str, str]) -> int:
+def cgroup_of_this_run() -> str:
+    """The group of all pods, in every hierarchy. Kubelet ends the processes of pods in it that it does not know, so two
+    clusters must not share one.
+    """
+    return f"headgate-k8s-{os.getpid()}"
+
+
+def run(inside: Sequence[str], environment: Mapping[str, str], group: str) -> int:
     """Run a command in new namespaces; return its exit code when nothing of it is left."""
-    make_cgroups(cgroup_hierarchies())
+    make_cgroups(cgroup_hierarchies(), group)
     try:
         process = subprocess.Popen(command(inside), env=dict(environment))
         while True:
@@ -67,7 +72,7 @@ def run(inside: Sequence[str], environment: Mapping[str, str]) -> int:
             except KeyboardInterrupt:  # The terminal sent it to the command, too, which cleans up.
                 continue
     finally:
-        remove_cgroups(cgroup_hierarchies())
+        remove_cgroups(cgroup_hierarchies(), group)
 
 
 def cgroup_hierarchies(root: Path = CGROUPS) -> list[Path]:
@@ -77,10 +82,10 @@ def cgroup_hierarchies(root: Path = CGROUPS) -> list[Path]:
     return [folder for folder in sorted(root.iterdir()) if folder.is_dir() and not folder.is_symlink()]
 
 
-def make_cgroups(hierarchies: Iterable[Path]) -> None:
+def make_cgroups(hierarchies: Iterable[Path], group: str) -> None:
     """Make the group of all pods, which kubelet expects."""
     for hierarchy in hierarchies:
-        folder = hierarchy / CGROUP
+        folder = hierarchy / group
         folder.mkdir(exist_ok=True)
         for name in (
             "cpuset.cpus",
@@ -90,11 +95,11 @@ def make_cgroups(hierarchies: Iterable[Path]) -> None:
                 (folder / name).write_text((hierarchy / name).read_text())
 
 
-def remove_cgroups(hierarchies: Iterable[Path], patience: float = 10.0) -> None:
+def remove_cgroups(hierarchies: Iterable[Path], group: str, patience: float = 10.0) -> None:
     """Remove the group of all pods with those below it, as soon as the killed processes have left them."""
     deadline = time.monotonic() + patience
     for hierarchy in hierarchies:
-        for folder, _, _ in os.walk(hierarchy / CGROUP, topdown=False):
+        for folder, _, _ in os.walk(hierarchy / group, topdown=False):
             _remove(Path(folder), deadline)
 
 

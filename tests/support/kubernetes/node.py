@@ -11,7 +11,7 @@ from typing import Any
 
 from demo.processes import start, wait_or_kill
 from tests.support.kubernetes.credentials import NODE_NAME, Credentials
-from tests.support.kubernetes.isolation import CGROUP, PLUGINS
+from tests.support.kubernetes.isolation import PLUGINS
 from tests.support.kubernetes.network import BRIDGE, FIRST_POD, NODE, PODS
 
 SOCKET = Path("/run/containerd/containerd.sock")
@@ -60,14 +60,14 @@ def network_config(leases: Path) -> dict[str, Any]:
     return {"cniVersion": "1.0.0", "name": "pods", "plugins": [bridge]}
 
 
-def kubelet_config() -> dict[str, Any]:
+def kubelet_config(cgroup: str) -> dict[str, Any]:
     """A kubelet that works without systemd, without swap control, and with either version of control groups."""
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
         "containerRuntimeEndpoint": f"unix://{SOCKET}",
         "cgroupDriver": "cgroupfs",
-        "cgroupRoot": f"/{CGROUP}",
+        "cgroupRoot": f"/{cgroup}",
         "failCgroupV1": False,
         "failSwapOn": False,
         "oomScoreAdj": 0,
@@ -107,6 +107,8 @@ class Node:
     credentials: Credentials
     folder: Path
     logs: Path
+    cgroup: str
+    """The group of all pods."""
 
     def start_containerd(self) -> None:
         """Returns when containerd accepts connections: images can be imported."""
@@ -124,7 +126,7 @@ class Node:
 
     def start_kubelet(self) -> None:
         """Returns at once; the node is ready a few seconds later."""
-        config = _write_json(self.folder / "kubelet.json", kubelet_config())
+        config = _write_json(self.folder / "kubelet.json", kubelet_config(self.cgroup))
         flags = [
             f"--config={config}",
             f"--kubeconfig={self.credentials.kubeconfigs['kubelet']}",

@@ -33,18 +33,18 @@ def test_groups_are_removed_with_those_below_them(tmp_path: Path) -> None:
     hierarchies = [tmp_path / "cpu", tmp_path / "memory"]
     for hierarchy in hierarchies:
         hierarchy.mkdir()
-    isolation.make_cgroups(hierarchies)
-    (hierarchies[0] / isolation.CGROUP / "kubepods" / "pod1").mkdir(parents=True)
-    isolation.remove_cgroups(hierarchies)
+    isolation.make_cgroups(hierarchies, "pods")
+    (hierarchies[0] / "pods" / "kubepods" / "pod1").mkdir(parents=True)
+    isolation.remove_cgroups(hierarchies, "pods")
     assert [list(hierarchy.iterdir()) for hierarchy in hierarchies] == [[], []]
 
 
 def test_a_group_in_use_is_an_error_after_a_while(tmp_path: Path) -> None:
-    group = tmp_path / isolation.CGROUP
+    group = tmp_path / "pods"
     group.mkdir()
     (group / "in use").touch()
     with pytest.raises(OSError, match="not empty"):
-        isolation.remove_cgroups([tmp_path], patience=0)
+        isolation.remove_cgroups([tmp_path], "pods", patience=0)
 
 
 def test_says_what_the_machine_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
