@@ -11,15 +11,24 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import subprocess
 import sys
+import tarfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).parents[1]
+SOURCES = (
+    *("Dockerfile", ".dockerignore", "constraints.txt", "VERSION", "LICENSE"),
+    *("proto", "controlplane", "dataplane", "sdk", "deploy"),
+)
+"""What images are made from: changes of these are changes of the images."""
 DOCKER = os.environ.get("DOCKER", "docker")
 MEGABYTE = 1_000_000
 LIMITS = {"controlplane": 100, "dataplane": 120, "sdk": 120}
@@ -36,6 +45,7 @@ class Image:
     reference: str
     identifier: str
     unpacked: int
+    """All files."""
     packed: int
     """All layers with gzip, as in a registry."""
     sbom: str
@@ -60,8 +70,8 @@ class Source:
 
     @classmethod
     def of(cls, root: Path) -> Source:
-        """The checkout: the commit, and "+changes" if files differ from it."""
-        changes = _output("git", "-C", str(root), "status", "--porcelain", "--untracked-files=no")
+        """The checkout: the commit, and "+changes" if sources differ from it or are not in it."""
+        changes = _output("git", "-C", str(root), "status", "--porcelain", "--", *SOURCES)
         revision, epoch = _output("git", "-C", str(root), "log", "-1", "--format=%H %ct").split()
         version = (root / "VERSION").read_text().strip()
         return cls(version, revision + "+changes" * bool(changes), int(epoch))
@@ -75,28 +85,47 @@ class Source:
 
 
 def main() -> int:
-    """Build all of them; return 1 if one is too large."""
+    """Build all of them; return 1 if a command fails, or one is too large."""
     options, extra = _parser().parse_known_args()
+    try:
+        images = build_all(options, extra)
+    except subprocess.CalledProcessError as error:
+        sys.stderr.write(f"No images: {shlex.join(map(str, error.cmd))} ended with {error.returncode}\n")
+        return 1
+    sys.stdout.write("".join(f"{image}\n" for image in images))
+    return 1 if any(image.too_large for image in images) else 0
+
+
+def build_all(options: argparse.Namespace, extra: Sequence[str]) -> list[Image]:
+    """Build the images that the options name, and write `images.json`. CalledProcessError if something fails."""
     output: Path = options.output
     output.mkdir(parents=True, exist_ok=True)
     source = Source.of(ROOT)
     arguments = [*source.arguments(), "--build-arg", f"BASE={options.base}", *extra]
     images = [build(name, options.prefix, source.version, arguments, output) for name in options.only]
     (output / "images.json").write_text(json.dumps([asdict(image) for image in images], indent=1) + "\n")
-    sys.stdout.write("".join(f"{image}\n" for image in images))
-    return 1 if any(image.too_large for image in images) else 0
+    return images
 
 
 def build(name: str, prefix: str, version: str, arguments: Sequence[str], output: Path) -> Image:
     """Build one image and write its bill of materials. CalledProcessError if something fails."""
     reference = f"{prefix}-{name}:{version}"
     _run(DOCKER, "build", "--target", name, "--tag", reference, *arguments, str(ROOT))
-    identifier, unpacked = _output(
-        DOCKER, "image", "inspect", "--format", "{{.Id}} {{.Size}}", reference
-    ).split()
+    identifier = _output(DOCKER, "image", "inspect", "--format", "{{.Id}}", reference)
     sbom = output / f"{name}.cdx.json"
-    _copy_out(reference, SBOM, sbom)
-    return Image(name, reference, identifier, int(unpacked), _packed(reference), sbom.name)
+    unpacked = _read_files(reference, sbom)
+    return Image(name, reference, identifier, unpacked, _packed(reference), sbom.name)
+
+
+def unpack(stream: IO[bytes], sbom: Path) -> int:
+    """Write the bill of materials of an exported image to `sbom`. Returns the size of all files."""
+    size = 0
+    with tarfile.open(fileobj=stream, mode="r|") as archive:
+        for member in archive:
+            size += member.size
+            if f"/{member.name}" == SBOM and (content := archive.extractfile(member)):
+                sbom.write_bytes(content.read())
+    return size
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -108,10 +137,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _copy_out(reference: str, path: str, target: Path) -> None:
+def _read_files(reference: str, sbom: Path) -> int:
+    # An engine's own figure may be that of packed layers: it depends on how the engine stores images.
     container = _output(DOCKER, "container", "create", reference)
     try:
-        _run(DOCKER, "container", "cp", f"{container}:{path}", str(target), quiet=True)
+        with _streamed(DOCKER, "container", "export", container) as stream:
+            return unpack(stream, sbom)
     finally:
         _run(DOCKER, "container", "rm", container, quiet=True)
 
@@ -119,12 +150,23 @@ def _copy_out(reference: str, path: str, target: Path) -> None:
 def _packed(reference: str) -> int:
     """The size with gzip, of the archive of the whole image; the layers make up all but some kilobytes of it."""
     packer, size = zlib.compressobj(), 0
-    command = [DOCKER, "image", "save", reference]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as saved:  # noqa: S603
-        assert saved.stdout is not None
-        while chunk := saved.stdout.read(_CHUNK):
+    with _streamed(DOCKER, "image", "save", reference) as stream:
+        while chunk := stream.read(_CHUNK):
             size += len(packer.compress(chunk))
     return size + len(packer.flush())
+
+
+@contextmanager
+def _streamed(*command: str) -> Iterator[IO[bytes]]:
+    """What a command writes, while it runs. CalledProcessError if it fails."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:  # noqa: S603
+        assert process.stdout is not None
+        yield process.stdout
+        # A writer whose reader stops early fails: archives have padding at their end.
+        while process.stdout.read(_CHUNK):
+            pass
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
 
 
 def _output(*command: str) -> str:

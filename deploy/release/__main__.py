@@ -29,14 +29,14 @@ def main() -> int:
     except (ReleaseError, subprocess.CalledProcessError) as error:
         sys.stderr.write(f"No release: {error}\n")
         return 2
-    sys.stdout.write(made + (_NEXT if not options.dry_run else _DRY).format(options.version))
+    sys.stdout.write(made + (_NEXT if not options.dry_run else _DRY).format(options.version, options.prefix))
     return 0
 
 
 _DRY = "This was a dry run: nothing is kept.\n"
 _NEXT = """The files are in dist/{0}. Next:
   git push origin HEAD v{0}
-  make images                # and push what dist/{0}/images.txt names
+  make images IMAGE_PREFIX={1}    # and push what dist/{0}/images.txt names
 """
 
 

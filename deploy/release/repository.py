@@ -43,7 +43,9 @@ class Repository:
         copy = Repository(folder)
         copy.git("checkout", "--quiet", "--detach", self.git("rev-parse", "HEAD"))
         for name in ("user.name", "user.email"):
-            copy.git("config", name, self.git("config", name))
+            # Without one, the commit fails, and git says what to do.
+            if value := self.git("config", "--default=", name):
+                copy.git("config", name, value)
         return copy
 
     def commit(self, message: str) -> int:

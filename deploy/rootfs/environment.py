@@ -16,13 +16,15 @@ LEFT_OUT = (
     *("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json"),
 )
 """Patterns of names."""
+UNUSED = ("site-packages/pydantic/v1", "site-packages/pydantic/mypy.py")
+"""Ends of paths: the old pydantic inside the new one, which nothing here imports."""
 
 
 def wanted(path: Path) -> bool:
     """Whether a file or folder of an environment is in images."""
     if path.parts[0] == "bin" and len(path.parts) > 1:
         return path.name.startswith("headgate")
-    if path.parts[0] == "include":
+    if path.parts[0] == "include" or path.as_posix().endswith(UNUSED):
         return False
     return not any(fnmatch(path.name, pattern) for pattern in LEFT_OUT)
 

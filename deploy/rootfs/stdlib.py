@@ -16,10 +16,13 @@ INTERPRETER = Path(sys.executable).resolve()
 LEFT_OUT = (
     *("__pycache__", "site-packages", "dist-packages", "EXTERNALLY-MANAGED", "sitecustomize.py"),
     # Tests, headers and the static library.
-    *("test", "config-*", "unittest/test", "ctypes/test", "distutils/tests", "lib2to3", "*/tests"),
+    *("test", "config-*", "ctypes/test", "distutils/tests", "lib2to3", "*/tests"),
     # Windows, terminals, editors, installers, databases.
     *("idlelib", "tkinter", "turtle.py", "turtledemo", "pydoc_data", "curses", "msilib", "ensurepip", "venv"),
     *("sqlite3", "dbm", "distutils", "__phello__"),
+    # Clients and servers of old protocols, tests of modules, and what stands in for an extension module that is there.
+    *("xmlrpc", "mailbox.py", "imaplib.py", "nntplib.py", "poplib.py", "telnetlib.py", "smtpd.py", "aifc.py"),
+    *("unittest", "doctest.py", "pydoc.py", "pickletools.py", "_pydecimal.py", "_pyio.py"),
     *(f"lib-dynload/{name}.*" for name in ("_tkinter", "_sqlite3", "_curses", "_curses_panel", "readline")),
     *(f"lib-dynload/{name}.*" for name in ("_dbm", "_gdbm", "nis", "ossaudiodev", "_crypt", "audioop")),
     *("lib-dynload/_test*", "lib-dynload/_ctypes_test.*", "lib-dynload/_xxtestfuzz.*", "lib-dynload/xx*"),

@@ -43,7 +43,7 @@ def python(docker: Engine, image: str, source: str, *arguments: str) -> str:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_image_is_small(docker: Engine, images: dict[str, str], name: str) -> None:
-    size = int(docker("image", "inspect", "--format", "{{.Size}}", images[name]))
+    size = sum(docker.files(images[name]).values())
     assert size < LIMITS[name] * MEGABYTE
 
 

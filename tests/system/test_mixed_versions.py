@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Any
 
 import httpx
@@ -136,8 +137,9 @@ async def test_an_older_one_keeps_its_last_good_configuration_and_says_why(fleet
     assert refused.status_code == 409, refused.text
     (withheld,) = (node for node in refused.json()["nodes"] if node["rejection"])
     assert (withheld["node"], withheld["applied_revision"]) == ("old", served)
+    version = metadata.version("headgate-dataplane")
     reason = (
-        "service/orders tls: needs the capability services.tls, which this data plane (version 0.1.0) lacks: "
+        f"service/orders tls: needs the capability services.tls, which this data plane (version {version}) lacks: "
         "upgrade it, or remove the field from the resource"
     )
     assert reason in withheld["reason"]

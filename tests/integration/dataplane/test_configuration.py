@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,8 @@ async def test_a_snapshot_is_served_by_every_worker_and_acked(
         await node.started()
         await eventually(lambda: controlplane.latest.acked == [5])
         hello = controlplane.latest.hello
-        assert (hello.node, hello.version, hello.revision, hello.digest) == ("node-1", "0.1.0", 0, "")
+        version = metadata.version("headgate-dataplane")
+        assert (hello.node, hello.version, hello.revision, hello.digest) == ("node-1", version, 0, "")
         assert {(await node.get("/orders/1")).text for _ in range(20)} == {"orders-1"}
         assert len(node.workers()) == 2
 
