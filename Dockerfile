@@ -1,7 +1,7 @@
 # One file, three images: controlplane, dataplane and sdk (the command line). `make images` builds them; by hand:
 #   docker build --target dataplane -t headgate-dataplane .
-# BASE: an image of Debian with Python 3.11 or newer and pip. What is built in it is copied to RUNTIME_BASE, an empty one
-# by default: without a shell and a package manager.
+# BASE: an image of Debian 12 or newer with Python 3.11 or newer and pip. What is built in it is copied to RUNTIME_BASE, an
+# empty one by default: without a shell and a package manager.
 ARG BASE=python:3.11-slim-bookworm
 ARG RUNTIME_BASE=scratch
 
