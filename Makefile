@@ -183,6 +183,7 @@ release: $(FOR_DEMO) ## Release VERSION=X.Y.Z: changelog, versions, commit, tag;
 
 .PHONY: docker-test
 docker-test: $(FOR_TESTS) ## Build the images and test them, and docker-compose.yml, in containers (BASE=…, BUILD_ARGS=…; needs a Docker engine)
+	@$(BIN)/python -m tests.support.docker
 	@HEADGATE_TEST_BASE="$(BASE)" HEADGATE_TEST_BUILD="$(BUILD_ARGS)" $(BIN)/pytest tests/docker
 
 .PHONY: bench

@@ -92,6 +92,9 @@ def main() -> int:
     except subprocess.CalledProcessError as error:
         sys.stderr.write(f"No images: {shlex.join(map(str, error.cmd))} ended with {error.returncode}\n")
         return 1
+    except FileNotFoundError as error:
+        sys.stderr.write(f"No images: there is no {error.filename} command\n")
+        return 1
     sys.stdout.write("".join(f"{image}\n" for image in images))
     return 1 if any(image.too_large for image in images) else 0
 

@@ -24,7 +24,10 @@ def cluster() -> Kubectl:
     named = os.environ.get("KUBECONFIG")
     if not named:
         pytest.skip("no KUBECONFIG: type make kubernetes")
-    return Kubectl(Path(named))
+    kubectl = Kubectl(Path(named))
+    if problem := kubectl.problem():
+        pytest.exit(f"The cluster of KUBECONFIG ({named}) cannot be used: {problem}", 2)
+    return kubectl
 
 
 @pytest.fixture(scope="session")

@@ -104,3 +104,14 @@ def find_engine() -> Engine | str:
     return (
         engine if asked.returncode == 0 else (asked.stderr.strip().splitlines() or ["it does not answer"])[-1]
     )
+
+
+def main() -> None:
+    """For `make docker-test`: ends with one line and 1 if there is no engine, where tests would only be skipped."""
+    found = find_engine()
+    if isinstance(found, str):
+        sys.exit(f"No Docker engine: {found}")
+
+
+if __name__ == "__main__":
+    main()

@@ -7,6 +7,11 @@
 {{- if and .ingress.enabled (not .ingress.hosts) }}
 controlplane.ingress.enabled needs at least one host name in controlplane.ingress.hosts
 {{- end }}
+{{- with .discovery.kubernetes }}
+{{- if and .namespaces (not .enabled) }}
+controlplane.discovery.kubernetes.namespaces needs controlplane.discovery.kubernetes.enabled
+{{- end }}
+{{- end }}
 {{- end }}
 {{- $tls := 0 }}
 {{- range .Values.etcd.endpoints }}{{ if hasPrefix "https:" . }}{{ $tls = add1 $tls }}{{ end }}{{ end }}

@@ -41,7 +41,8 @@ def explain(error: Any) -> str:
     name = type(error).__name__
     param = getattr(error, "param", None)
     if name == "MissingParameter" and param is not None:
-        return f"{_name(param)} is missing: {_usage(context, param)}"
+        variable = f", or set {param.envvar}" if param.envvar else ""
+        return f"{_name(param)} is missing: {_usage(context, param)}{variable}"
     if name == "NoSuchOption":
         said = f"there is no option {error.option_name}{meant(error.option_name, error.possibilities or ())}"
     elif param is not None:

@@ -27,6 +27,7 @@ MISTYPED: dict[str, tuple[dict[str, Any], str]] = {
         {"controlplane": {"image": {"digest": "sha256:1"}}},
         "/controlplane/image/digest",
     ),
+    "a registry with a scheme": ({"image": {"registry": "https://registry.example.org"}}, "/image/registry"),
     "an unknown mode": ({"dataplane": {"rateLimit": {"mode": "global"}}}, "/dataplane/rateLimit/mode"),
 }
 CLUSTER_IP: dict[str, dict[str, Any]] = {
@@ -73,6 +74,10 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "etcd with and without TLS": ({"etcd": {"endpoints": ["http://a:1", "https://b:1"]}}, "all of them"),
     "etcd's TLS without https": ({"etcd": {"tlsSecret": "etcd"}}, "change the URLs"),
+    "namespaces without discovery": (
+        {"controlplane": {"discovery": {"kubernetes": {"namespaces": ["shop"]}}}},
+        "controlplane.discovery.kubernetes.enabled",
+    ),
     "two monitors": (
         {"monitoring": {"podMonitor": {"enabled": True}, "serviceMonitor": {"enabled": True}}},
         "enable one of them",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import json
+import os
 import re
 import ssl
 import subprocess
@@ -60,6 +61,18 @@ def test_what_is_copied_is_in_the_build_context() -> None:
 
 def test_every_image_is_built_and_has_a_limit() -> None:
     assert set(LIMITS) == set(IMAGES) == set(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [("deploy.images", "No images"), ("tests.support.docker", "No Docker engine")],
+)
+def test_without_docker_make_says_so_in_one_line(module: str, said: str) -> None:
+    """`make images` and `make docker-test`."""
+    command = [sys.executable, "-m", module]
+    environment = os.environ | {"DOCKER": "docker-of-nobody"}
+    refused = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (refused.returncode, refused.stderr) == (1, f"{said}: there is no docker-of-nobody command\n")
 
 
 class Plane(http.server.BaseHTTPRequestHandler):

@@ -40,6 +40,14 @@ class Kubectl:
             raise KubectlError(f"kubectl {' '.join(arguments)}: {ended.stderr or ended.stdout}")
         return ended.stdout
 
+    def problem(self) -> str:
+        """Why the cluster cannot be used; empty if it answers."""
+        try:
+            self.run("version", "--request-timeout=10s", timeout=30)
+        except (KubectlError, OSError, subprocess.TimeoutExpired) as error:
+            return str(error).strip()
+        return ""
+
     def apply(self, *objects: Object) -> None:
         """Server-side, so that a schema's faults are errors and large objects are possible."""
         document = {"apiVersion": "v1", "kind": "List", "items": list(objects)}

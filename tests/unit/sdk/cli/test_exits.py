@@ -29,7 +29,10 @@ CONTEXTS = "from headgate.cli import main; import sys; sys.argv = ['headgate', *
     [
         (("get", "routes", "-o", "wide"), "--output: 'wide' is not one of 'table', 'json', 'yaml' (see `"),
         (("get",), "KIND is missing: headgate get KIND [NAME]\n"),
-        (("drain", "orders"), "INSTANCE is missing: headgate drain SERVICE INSTANCE\n"),
+        (
+            ("drain", "orders"),
+            "INSTANCE is missing: headgate drain SERVICE INSTANCE, or set HEADGATE_INSTANCE\n",
+        ),
         (("apply", "config"), "--file is missing: headgate apply -f FILE\n"),
         (("rollback",), "--to is missing: headgate rollback --to REVISION\n"),
         (("certs", "init"), "--out is missing: headgate certs init --out FOLDER\n"),

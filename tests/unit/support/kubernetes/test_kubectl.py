@@ -28,3 +28,9 @@ def test_reads_lists(tmp_path: Path) -> None:
 def test_raises_what_it_says(tmp_path: Path) -> None:
     with pytest.raises(KubectlError, match="get pods: not found"):
         fake(tmp_path, "echo not found >&2; exit 1").run("get", "pods")
+
+
+def test_a_cluster_that_cannot_be_used_is_a_problem(tmp_path: Path) -> None:
+    assert fake(tmp_path, "exit 0").problem() == ""
+    assert "refused" in fake(tmp_path, "echo the connection was refused >&2; exit 1").problem()
+    assert "kubectl-of-nobody" in Kubectl(tmp_path / "config", program="kubectl-of-nobody").problem()
