@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from typing import NoReturn
 
 
@@ -25,8 +24,8 @@ def main() -> NoReturn:
 
 
 def _end(*_: object) -> NoReturn:
-    """There is nothing to drain yet."""
-    sys.exit(0)
+    """There is nothing to drain yet. An exception could be lost: imports run callbacks that swallow it."""
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ SIGTERM that arrives meanwhile would be lost, and the container killed at the en
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from typing import NoReturn
@@ -21,8 +22,8 @@ def main() -> int:
 
 
 def _end(*_: object) -> NoReturn:
-    """There is nothing to drain yet."""
-    sys.exit(0)
+    """There is nothing to drain yet. An exception could be lost: imports run callbacks that swallow it."""
+    os._exit(0)
 
 
 if __name__ == "__main__":

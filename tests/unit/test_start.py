@@ -8,14 +8,17 @@ import sys
 
 import pytest
 
-# Importing the plane takes for ever here, and says that it has begun.
+# Importing the plane takes for ever here, and says that it has begun; if `swallowed`, in a callback like those of the
+# locks of imports: Python ignores what these raise.
 SCRIPT = """
-import sys, time
+import sys, time, weakref
+def wait(*_):
+    print("importing", flush=True)
+    time.sleep(300)
 class Slow:
     def find_spec(self, name, path=None, target=None):
         if name == "{plane}.__main__":
-            print("importing", flush=True)
-            time.sleep(300)
+            weakref.finalize(Slow(), wait) if {swallowed} else wait()
 sys.meta_path.insert(0, Slow())
 from {plane}.start import main
 sys.exit(main())
@@ -23,9 +26,13 @@ sys.exit(main())
 
 
 @pytest.mark.parametrize("plane", ["controlplane", "dataplane"])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_during_the_import_ends_the_process(plane: str, number: signal.Signals) -> None:
-    command = [sys.executable, "-c", SCRIPT.format(plane=plane)]
+@pytest.mark.parametrize(
+    ("number", "swallowed"), [(signal.SIGTERM, False), (signal.SIGINT, False), (signal.SIGTERM, True)]
+)
+def test_a_signal_during_the_import_ends_the_process(
+    plane: str, number: signal.Signals, swallowed: bool
+) -> None:
+    command = [sys.executable, "-c", SCRIPT.format(plane=plane, swallowed=swallowed)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "importing\n"
