@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -21,8 +22,9 @@ LIFETIME = 5.0
 """Seconds within which a lookup is answered, retries included."""
 ABSENT_TTL = 10.0
 """Seconds until a name that does not exist, or has no records, is looked up again."""
-AT_ONCE = 50
-"""Lookups under way at the same time."""
+AT_ONCE, AGAIN_AT_ONCE = 100, 50
+"""Lookups under way at the same time, and those among them that failed before: names whose servers are silent take five
+seconds each, and must not hold up the others."""
 
 
 class Silent(Exception):
@@ -32,8 +34,8 @@ class Silent(Exception):
 class Resolver(Protocol):
     """Looks a name up."""
 
-    async def look_up(self, source: DnsSource) -> Records:
-        """The records. Raises Silent."""
+    async def look_up(self, source: DnsSource, *, again: bool = False) -> Records:
+        """The records. `again`: the last lookup failed. Raises Silent."""
 
 
 class DnsResolver:
@@ -43,10 +45,11 @@ class DnsResolver:
         """`servers`: host:port of DNS servers, by address."""
         self._servers = servers
         self._turn = asyncio.Semaphore(AT_ONCE)
+        self._turn_again = asyncio.Semaphore(AGAIN_AT_ONCE)
 
-    async def look_up(self, source: DnsSource) -> Records:
-        """The records. Raises Silent."""
-        async with self._turn:
+    async def look_up(self, source: DnsSource, *, again: bool = False) -> Records:
+        """The records. `again`: the last lookup failed. Raises Silent."""
+        async with self._turn_again if again else contextlib.nullcontext(), self._turn:
             return await self._look_up(source)
 
     async def _look_up(self, source: DnsSource) -> Records:
@@ -99,15 +102,17 @@ async def follow(
     chance: Callable[[], float] = random.random,
 ) -> None:
     """Look a name up until cancelled; `tell` gets each answer."""
-    failures = 0
+    failures, answered = 0, False
     while True:
         try:
-            found = await resolver.look_up(source)
+            found = await resolver.look_up(source, again=failures > 0)
         except Silent as error:
             failures += 1
-            tell(silent(str(error)))
+            if failures > 1 or not answered:
+                # A single failure is no problem yet: the next try may succeed.
+                tell(silent(str(error)))
             await asyncio.sleep(backoff.pause(failures, chance()))
         else:
-            failures = 0
+            failures, answered = 0, True
             tell(records.answer(source, found, complaint))
             await asyncio.sleep(backoff.until_expiry(found.ttl, chance()))

@@ -24,7 +24,7 @@ class Scripted:
         self.addresses: dict[str, list[str]] = {}
         self.asked: list[str] = []
 
-    async def look_up(self, source: DnsSource) -> Records:
+    async def look_up(self, source: DnsSource, *, again: bool = False) -> Records:
         self.asked.append(source.name)
         if source.name == "bug.example":
             raise RuntimeError("a bug")
