@@ -7,12 +7,16 @@ import ipaddress
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from controlplane.model.base import parse_as
 from controlplane.model.discovered import MOST_FOUND, Found
 from controlplane.model.problems import InvalidConfig
 
 LONGEST_ID = 63
+REMEMBERED = 4096
+"""Candidates that were checked last: most of an answer is in the next one, too."""
+_PLAIN = re.compile(r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?")
 Complaint = Callable[[str], str | None]
 """The reason why a host must not be an instance; None if it may."""
 
@@ -48,10 +52,10 @@ def checked(candidates: Iterable[Candidate], complaint: Complaint) -> Answer:
     refused: list[str] = []
     more = 0
     for candidate in candidates:
-        if reason := complaint(candidate.host):
-            refused.append(reason)
-        elif len(found) >= MOST_FOUND and candidate.name not in found:
+        if len(found) >= MOST_FOUND and instance_id(candidate.name) not in found:
             more += 1
+        elif reason := complaint(candidate.host):
+            refused.append(reason)
         elif (made := _found(candidate)) is None:
             refused.append(f"{candidate.host[:80]!r} is no address of an instance")
         elif made.instance_id not in found or found[made.instance_id].draining:
@@ -65,6 +69,7 @@ def _left_out(refused: list[str], more: int) -> str:
     return "; ".join(parts)
 
 
+@lru_cache(REMEMBERED)
 def _found(candidate: Candidate) -> Found | None:
     fields = {
         "instance_id": instance_id(candidate.name),
@@ -82,6 +87,8 @@ def _found(candidate: Candidate) -> Found | None:
 
 def instance_id(text: str) -> str:
     """A name for an instance: the text, or if it is too long a digest and its end."""
+    if len(text) <= LONGEST_ID and _PLAIN.fullmatch(text):
+        return text
     name = re.sub(r"[^a-z0-9._-]", "-", text.lower()).strip("._-")
     if len(name) <= LONGEST_ID:
         return name

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import json
 import random
+import re
 import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
@@ -22,8 +23,10 @@ import httpx
 
 from controlplane.discovery.slices import SERVICE_LABEL, Slice, read
 
-PAGE = 100
-"""Slices of one response to a list."""
+PAGE = 25
+"""Slices of one response to a list: reading one with 2,500 endpoints takes 20 ms."""
+MOST_PAGES = 4000
+"""Pages of one list."""
 MOST_BYTES = 32 << 20
 """Of one page of a list, and of one event of a watch."""
 WATCH: Final = (240, 480)
@@ -32,6 +35,10 @@ SILENCE = 90.0
 """Seconds without a byte after which a watch is given up; bookmarks arrive about once a minute."""
 ANSWER = 10.0
 """Seconds until the API server must have answered."""
+WHOLE = 60.0
+"""Seconds until a page of a list must have arrived."""
+LONGEST_WATCH = 600.0
+"""Seconds after which a watch is ended here: its server did not, although it sends something now and then."""
 FEW = 100
 """Services up to which a selector names each."""
 LONGEST_MESSAGE = 200
@@ -39,6 +46,10 @@ LONGEST_MESSAGE = 200
 
 class Silent(Exception):
     """The API server does not answer, or refuses; the message says why and has no secret."""
+
+
+class Garbled(Silent):
+    """The API server sends something else than the API describes."""
 
 
 class Gone(Exception):
@@ -91,16 +102,18 @@ class Session:
         self._client = client
 
     async def list(self, namespace: str, services: Collection[str]) -> Listing:
-        """The slices of these Services, and perhaps others. Raises Silent, Gone."""
+        """The slices of these Services. Raises Silent, Gone."""
         found: list[Slice] = []
         query = {"labelSelector": selector(services), "limit": str(PAGE)}
-        while True:
+        for _ in range(MOST_PAGES):
             page = await self._page(namespace, query)
             metadata = page.get("metadata") or {}
-            found += filter(None, map(read, page.get("items") or ()))
+            made = filter(None, map(read, page.get("items") or ()))
+            found += (each for each in made if each.service in services)
             if not (more := metadata.get("continue")):
                 return Listing(found, str(metadata.get("resourceVersion") or ""))
             query["continue"] = str(more)
+        raise Silent(f"the API server sends more than {MOST_PAGES} pages")
 
     @contextlib.asynccontextmanager
     async def watch(
@@ -114,14 +127,20 @@ class Session:
             "resourceVersion": version,
             "timeoutSeconds": str(random.randint(*WATCH)),  # noqa: S311  # spreads load, guards nothing
         }
-        async with self._open(namespace, query) as response, aclosing(_events(response)) as events:
-            yield events
+        with contextlib.suppress(TimeoutError):
+            async with (
+                asyncio.timeout(LONGEST_WATCH),
+                self._open(namespace, query) as response,
+                aclosing(_events(response)) as events,
+            ):
+                yield events
 
     async def _page(self, namespace: str, query: Mapping[str, str]) -> dict[str, Any]:
         async with self._open(namespace, query) as response:
             try:
-                return _object(await _body(response))
-            except httpx.HTTPError as error:
+                async with asyncio.timeout(WHOLE):
+                    return _object(await _body(response))
+            except (httpx.HTTPError, TimeoutError) as error:
                 raise Silent(_reason(error)) from None
 
     @contextlib.asynccontextmanager
@@ -150,19 +169,33 @@ def selector(services: Collection[str]) -> str:
 
 @contextlib.asynccontextmanager
 async def _client(access: Access) -> AsyncIterator[httpx.AsyncClient]:
-    headers = {"Accept": "application/json", "User-Agent": "headgate-controlplane"}
+    headers = {
+        "Accept": "application/json",
+        "Authorization": f"Bearer {_token(access.token_file)}",
+        "User-Agent": "headgate-controlplane",
+    }
     try:
-        headers["Authorization"] = f"Bearer {access.token_file.read_text().strip()}"
         trusted = ssl.create_default_context(cafile=str(access.ca))
     except (OSError, ValueError) as error:
-        where = getattr(error, "filename", None) or access.ca
-        raise Silent(f"cannot read {where}: {getattr(error, 'strerror', None) or 'no certificate'}") from None
+        reason = getattr(error, "strerror", None) or "no certificate"
+        raise Silent(f"cannot read {access.ca}: {reason}") from None
     transport = httpx.AsyncHTTPTransport(verify=trusted, trust_env=False, socket_options=_KEEP_ALIVE)
     timeout = httpx.Timeout(ANSWER, read=SILENCE)
     async with httpx.AsyncClient(
         base_url=access.url, headers=headers, transport=transport, timeout=timeout, trust_env=False
     ) as client:
         yield client
+
+
+def _token(file: Path) -> str:
+    """The token in a file. Raises Silent for one that no header can carry: httpx would show it in its message."""
+    try:
+        found = file.read_bytes().strip()
+    except OSError as error:
+        raise Silent(f"cannot read {file}: {error.strerror}") from None
+    if not re.fullmatch(rb"[!-~]+", found):
+        raise Silent(f"{file} has no token: {'it is empty' if not found else 'not one word of ASCII'}")
+    return found.decode()
 
 
 _KEEP_ALIVE = [
@@ -187,14 +220,16 @@ async def _body(response: httpx.Response) -> bytes:
 async def _lines(response: httpx.Response) -> AsyncIterator[bytes]:
     buffer = bytearray()
     async for part in response.aiter_bytes():
-        buffer += part
-        *whole, rest = buffer.split(b"\n")
-        for line in whole:
-            if line:
-                yield bytes(line)
-        buffer = rest
+        # Only the new part is searched: the time for a long line grows with its length, not with its square.
+        *ends, rest = part.split(b"\n")
+        for end in ends:
+            buffer += end
+            if buffer:
+                yield bytes(buffer)
+            buffer.clear()
+        buffer += rest
         if len(buffer) > MOST_BYTES:
-            raise Silent(f"the API server sends more than {MOST_BYTES >> 20} MiB at once")
+            raise Garbled(f"the API server sends more than {MOST_BYTES >> 20} MiB at once")
 
 
 async def _events(response: httpx.Response) -> AsyncGenerator[Event, None]:
@@ -208,11 +243,11 @@ def _event(line: bytes) -> Event:
     event = _object(line)
     kind, body = event.get("type"), event.get("object")
     if not isinstance(body, dict):
-        raise Silent("the API server sends what is no event")
+        raise Garbled("the API server sends what is no event")
     metadata = body.get("metadata") or {}
     version = str(metadata.get("resourceVersion") or "")
     if kind == "ERROR":
-        raise _failure(int(body.get("code") or 0), str(body.get("message") or ""))
+        raise _failure(body.get("code"), str(body.get("message") or ""))
     if kind in ("ADDED", "MODIFIED") and (made := read(body)) is not None:
         return Event(version, put=made)
     if kind in ("ADDED", "MODIFIED", "DELETED"):
@@ -227,7 +262,7 @@ def _object(text: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise Silent("the API server sends no JSON object")
+        raise Garbled("the API server sends no JSON object")
     return found
 
 
@@ -241,9 +276,11 @@ async def _refuse(response: httpx.Response) -> None:
     raise _failure(response.status_code, message)
 
 
-def _failure(code: int, message: str) -> Exception:
+def _failure(code: object, message: str) -> Exception:
     if code == 410:
         return Gone()
+    if not isinstance(code, int):
+        return Garbled("the API server sends an error without a code")
     meaning = {401: "does not accept the token", 403: "forbids it"}.get(code, "answers with an error")
     words = f": {message[:LONGEST_MESSAGE]}" if message else ""
     return Silent(f"the API server {meaning} ({code}){words}")

@@ -7,11 +7,20 @@ import random
 from collections.abc import Callable, Collection, Sequence
 
 from controlplane.discovery import backoff
-from controlplane.discovery.kubernetes_api import Event, Gone, KubernetesApi, Session, Silent
+from controlplane.discovery.kubernetes_api import Event, Garbled, Gone, KubernetesApi, Session, Silent
 from controlplane.discovery.slices import MOST_SLICES, Slice, Slices
 
 AFTER_END = 0.5
 """Seconds at least between two watches: a server may end each at once."""
+BRIEF, AFTER_BRIEF = 5.0, 2.0
+"""Seconds; after a watch that its server ended so early, the pause is longer."""
+STEADY = 120.0
+"""Seconds; a failure after so long is the first one."""
+MOST_GONE = 3
+"""Versions in a row that are gone at once, until that is a problem."""
+GATHER = 0.5
+"""Seconds in which the changes of a Service are gathered, so that its endpoints are not gone through for each of them.
+The first one is told at once."""
 
 
 class Namespace:
@@ -36,23 +45,42 @@ class Namespace:
         self._version = ""
         """From which the watch continues; empty: list first."""
         self._silent = False
+        """Whether a problem was told, and nothing since."""
+        self._differing: set[str] = set()
+        """Services whose slices are to be told."""
+        self._news = asyncio.Event()
 
     async def run(self) -> None:
         """Follow until cancelled."""
-        failures = 0
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow_on(), name=f"namespace {self._name}: follow")
+            tasks.create_task(self._tell_on(), name=f"namespace {self._name}: tell")
+
+    async def _follow_on(self) -> None:
+        failures, clock = 0, asyncio.get_running_loop().time
         while True:
+            began = clock()
             try:
                 async with self._api.session() as session:
                     await self._follow(session)
                 failures = 0
-            except Gone:
-                failures += 1
-                self._version = ""
-            except Silent as error:
-                failures += 1
-                self._silent = True
-                self._failed(str(error))
-            await asyncio.sleep(AFTER_END + (backoff.pause(failures, self._chance()) if failures else 0))
+                pause = AFTER_BRIEF if clock() < began + BRIEF else AFTER_END
+            except (Gone, Silent) as error:
+                failures = 1 if clock() > began + STEADY else failures + 1
+                self._note(error, failures)
+                pause = AFTER_END + backoff.pause(failures, self._chance())
+            await asyncio.sleep(pause)
+
+    def _note(self, error: Gone | Silent, failures: int) -> None:
+        """A single failure of a server that has answered before is no problem yet: the next try may succeed."""
+        if isinstance(error, Silent):
+            if failures > 1 or not self._version:
+                self._fail(str(error))
+        elif failures > MOST_GONE:
+            self._fail("the API server has not the version that it has listed")
+        if isinstance(error, Gone | Garbled):
+            # From the same version the same would come again.
+            self._version = ""
 
     async def _follow(self, session: Session) -> None:
         """One session: until the watch ends."""
@@ -72,12 +100,32 @@ class Namespace:
             self._tell(self._slices.put(event.put))
         elif event.removed:
             self._tell(self._slices.remove(event.removed))
+            if self._slices.dropped:
+                # There is room again for slices that were left out.
+                raise Gone
         self._version = event.version or self._version
 
+    def _fail(self, reason: str) -> None:
+        self._silent = True
+        self._differing.clear()
+        self._failed(reason)
+
     def _tell(self, services: Collection[str]) -> None:
-        self._silent = bool(self._slices.dropped)
-        if self._silent:
-            self._failed(f"namespace {self._name} has more than {MOST_SLICES} EndpointSlices")
+        if self._slices.dropped:
+            self._fail(f"namespace {self._name} has more than {MOST_SLICES} EndpointSlices")
             return
-        for service in sorted(services):
-            self._changed(service, self._slices.of(service))
+        self._silent = False
+        self._differing.update(services)
+        self._news.set()
+
+    async def _tell_on(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            for service in sorted(self._differing):
+                # A failure meanwhile has cleared them.
+                if service in self._differing:
+                    self._differing.discard(service)
+                    self._changed(service, self._slices.of(service))
+                    await asyncio.sleep(0)
+            await asyncio.sleep(GATHER)

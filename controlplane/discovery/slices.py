@@ -11,7 +11,7 @@ from controlplane.model.discovery import KubernetesSource
 
 SERVICE_LABEL: Final = "kubernetes.io/service-name"
 FAMILIES = ("IPv4", "IPv6")
-"""Of a Service with both, the first is used: each pod is one instance."""
+"""Of a pod with both, the first is used: each pod is one instance."""
 MOST_ENDPOINTS, MOST_PORTS = 1000, 100
 """In one slice; Kubernetes allows no more."""
 MOST_SLICES = 2000
@@ -95,12 +95,14 @@ class Slices:
     def __init__(self, services: Collection[str]) -> None:
         self._services = services
         self._slices: dict[str, Slice] = {}
+        self._of: dict[str, dict[str, Slice]] = {}
+        """The same by Service."""
         self.dropped = 0
         """Slices beyond the bound, since the last listing."""
 
     def replace(self, listed: Iterable[Slice]) -> Collection[str]:
         """A whole listing."""
-        self._slices, self.dropped = {}, 0
+        self._slices, self._of, self.dropped = {}, {}, 0
         for each in listed:
             self.put(each)
         return self._services
@@ -113,28 +115,32 @@ class Slices:
         if before is None and len(self._slices) >= MOST_SLICES:
             self.dropped += 1
             return {new.service}
-        self._slices[new.name] = new
-        return {new.service, *({before.service} if before else ())} if new != before else ()
+        if new == before:
+            return ()
+        moved = self.remove(new.name)
+        self._slices[new.name] = self._of.setdefault(new.service, {})[new.name] = new
+        return {new.service, *moved}
 
     def remove(self, name: str) -> Collection[str]:
         """A slice was deleted."""
         before = self._slices.pop(name, None)
-        return {before.service} if before else ()
+        if before is None:
+            return ()
+        del self._of[before.service][name]
+        return {before.service}
 
     def of(self, service: str) -> list[Slice]:
         """The slices of a Service, by name."""
-        return [one for _, one in sorted(self._slices.items()) if one.service == service]
+        return [one for _, one in sorted(self._of.get(service, {}).items())]
 
 
 def answer(source: KubernetesSource, slices: Sequence[Slice], complaint: Complaint) -> Answer:
     """The instances that the slices of the source's Service name."""
     if not slices:
         return Answer((), f"{source} has no EndpointSlices: it does not exist, or has no selector")
-    family = next((one for one in FAMILIES if any(each.family == one for each in slices)), None)
-    used = [each for each in slices if each.family == family]
-    if not used:
+    if not any(each.family in FAMILIES for each in slices):
         return Answer((), f"{source} has neither IPv4 nor IPv6 endpoints")
-    found, missing = _candidates(source, used)
+    found, missing = _candidates(source, slices)
     if missing and not found:
         return Answer((), missing)
     inside = [one for one in found if not source.zones or one.zone in source.zones]
@@ -145,14 +151,24 @@ def answer(source: KubernetesSource, slices: Sequence[Slice], complaint: Complai
 
 
 def _candidates(source: KubernetesSource, slices: Sequence[Slice]) -> tuple[list[Candidate], str]:
-    """The endpoints that serve, and why those of some slices cannot be used."""
+    """The endpoints that serve, and why those of some slices cannot be used.
+
+    Pods that are older than the second family of their Service have one address only: the slices of the other family
+    lack them, or are empty. Endpoints that are no pods cannot be matched: those of the first family that has some are
+    used.
+    """
     found, missing = list[Candidate](), ""
-    for each in slices:
-        port = port_of(source.port, each.ports)
-        if isinstance(port, int):
-            found += (_candidate(one, port) for one in each.endpoints if one.ready or one.serving)
-        elif each.endpoints:
-            missing = f"{source} {port}"
+    for family in FAMILIES:
+        pods, first = {one.name for one in found}, not found
+        for each in (one for one in slices if one.family == family):
+            port = port_of(source.port, each.ports)
+            if isinstance(port, int):
+                serving = (one for one in each.endpoints if one.ready or one.serving)
+                found += (
+                    _candidate(one, port) for one in serving if first or (one.pod and one.pod not in pods)
+                )
+            elif each.endpoints:
+                missing = f"{source} {port}"
     return found, missing
 
 

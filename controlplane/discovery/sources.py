@@ -97,17 +97,19 @@ class AllSources:
     async def _follow(self, name: str, sources: Mapping[str, KubernetesSource], tell: Tell) -> None:
         assert self._api is not None
 
-        def changed(of: str, found: Sequence[Slice]) -> None:
-            for service, source in sources.items():
-                if source.service == of:
-                    tell(service, slices.answer(source, found, self._complaint))
+        of: dict[str, list[str]] = {}
+        for service, source in sources.items():
+            of.setdefault(source.service, []).append(service)
+
+        def changed(name: str, found: Sequence[Slice]) -> None:
+            for service in of[name]:
+                tell(service, slices.answer(sources[service], found, self._complaint))
 
         def failed(reason: str) -> None:
             for service in sources:
                 tell(service, silent(reason))
 
-        names = frozenset(source.service for source in sources.values())
-        await Namespace(self._api, name, names, changed, failed).run()
+        await Namespace(self._api, name, frozenset(of), changed, failed).run()
 
 
 async def _steady(begin: Callable[[], Coroutine[None, None, None]], fault: Callable[[], None]) -> None:

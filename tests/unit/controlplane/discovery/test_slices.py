@@ -211,3 +211,32 @@ def test_slices_beyond_the_bound_are_counted() -> None:
     for number in range(MOST_SLICES + 3):
         slices.put(Slice(f"s{number}", "orders", "IPv4", (), ()))
     assert len(slices.of("orders")) == MOST_SLICES and slices.dropped == 3
+
+
+def test_a_pod_without_an_address_of_the_first_family_has_that_of_the_second() -> None:
+    """A Service that gets a second family keeps its pods, which have one address: those of the first may have no slice,
+    an empty one, or one with newer pods only."""
+    old, new = endpoint("fd00::1", "old", ready=True), endpoint("fd00::2", "new", ready=True)
+    second = raw(old, new, name="b", addressType="IPv6")
+    for first in (raw(name="a"), raw(endpoint("10.1.0.9", "leaving", ready=False), name="a")):
+        found = answer(source(), made(first, second), allowed)
+        assert told(found) == {"old": ("fd00::1", 8080, False), "new": ("fd00::2", 8080, False)}
+    first = raw(endpoint("10.1.0.2", "new", ready=True), name="a")
+    found = answer(source(), made(first, second), allowed)
+    assert told(found) == {"old": ("fd00::1", 8080, False), "new": ("10.1.0.2", 8080, False)}
+
+
+def test_endpoints_of_no_pod_are_those_of_one_family() -> None:
+    first, second = raw(endpoint("10.1.0.1")), raw(endpoint("fd00::1"), name="b", addressType="IPv6")
+    assert set(told(answer(source(), made(first, second), allowed))) == {"10.1.0.1-8080"}
+    assert len(told(answer(source(), made(second), allowed))) == 1
+
+
+def test_a_slice_may_move_to_another_service() -> None:
+    slices = Slices({"orders", "stock"})
+    (one,) = made(raw(endpoint("10.1.0.1", "one")))
+    (other,) = made(raw(metadata={"name": one.name, "labels": {"kubernetes.io/service-name": "stock"}}))
+    assert set(slices.put(one)) == {"orders"}
+    assert set(slices.put(other)) == {"orders", "stock"}
+    assert (slices.of("orders"), slices.of("stock")) == ([], [other])
+    assert set(slices.remove(one.name)) == {"stock"} and not slices.of("stock")
