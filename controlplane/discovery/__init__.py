@@ -5,6 +5,6 @@
                                            ▼
                          plan `discover` ─▶ executor ─▶ etcd, one entry for each service
 
-One elected control plane runs it, so that every control plane publishes the same. `answer`, `slices`, `records` and
-`backoff` are pure; `kubernetes_api`, `namespace` and `dns` do the I/O.
+One elected control plane runs it, so that every control plane publishes the same. `answer`, `slices`, `records`,
+`intervals` and `backoff` are pure; `kubernetes_api`, `namespace` and `dns` do the I/O.
 """

@@ -6,21 +6,25 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from controlplane.commands.executor import Executor
 from controlplane.commands.plans.discovery import Discover, Forget, differs, discover, forget
 from controlplane.discovery.answer import Answer
 from controlplane.discovery.counts import DiscoveryCounts
+from controlplane.discovery.intervals import Intervals
 from controlplane.model.discovered import Discovered
 from controlplane.model.discovery import Discovery
 from controlplane.signal import Signal
+from controlplane.store import Conflict, StoreError, StoreUnavailable
 
 logger = logging.getLogger(__name__)
 
 AUTHOR = "discovery"
 GATHER = 0.1
 """Seconds in which answers are gathered before they are written, so that a rollout is a few writes."""
+RETRY = 1.0
+"""Seconds until what the store did not take is tried again."""
 
 Tell = Callable[[str, Answer], None]
 """Takes the answer for a service."""
@@ -30,8 +34,14 @@ class Known(Protocol):
     """What this control plane knows of the store. Implemented by the watcher."""
 
     changed: Signal
-    frozen: str
-    """Why the store's content is in doubt; empty when it is not."""
+
+    @property
+    def revision(self) -> int:
+        """Everything in the store up to this revision has been seen."""
+
+    @property
+    def frozen(self) -> str:
+        """Why the store's content is in doubt; empty when it is not."""
 
     @property
     def discoveries(self) -> Mapping[str, Discovery]: ...
@@ -72,11 +82,18 @@ class Discoverer:
         self._clock = clock
         self._wanted: dict[str, Discovery] = {}
         self._answers: dict[str, Answer] = {}
-        """The last answer for each service, until it is written."""
+        """The last answer for each service: a source repeats it only when it differs."""
+        self._due: set[str] = set()
+        """Services whose answer may differ from the store."""
+        self._seen: dict[str, Discovered | None] = {}
+        """The entry of each service as it was when it was last found equal to the answer."""
+        self._written: dict[str, int] = {}
+        """Revision of the last write for each service: what is known of the store may be older."""
+        self._intervals = Intervals()
         self._wake = asyncio.Event()
 
     async def run(self) -> None:
-        """Discover until cancelled. Raises StoreError."""
+        """Discover until cancelled. Raises StoreError when another control plane leads."""
         self._counts.leads = True
         try:
             with self._known.changed.wakes(self._wake):
@@ -84,35 +101,83 @@ class Discoverer:
                 while True:
                     await self._wake.wait()
                     self._wake.clear()
-                    await self._round()
-                    await asyncio.sleep(GATHER)
+                    await asyncio.sleep(await self._steady_round())
         finally:
             self._counts.leads = False
             await self._sources.stop()
+
+    async def _steady_round(self) -> float:
+        """Seconds until the next one. A store that does not answer costs no answer of a source."""
+        try:
+            await self._round()
+        except (Conflict, StoreUnavailable) as error:
+            logger.debug("discovery is not written", extra={"reason": str(error)})
+            self._wake.set()
+            return RETRY
+        return GATHER
 
     def tell(self, service_name: str, answer: Answer) -> None:
         """A source has answered."""
         if service_name in self._wanted:
             self._answers[service_name] = answer
+            self._due.add(service_name)
             self._wake.set()
 
     async def _round(self) -> None:
         if self._known.frozen:
             return
-        wanted = dict(self._known.discoveries)
-        if wanted != self._wanted:
-            self._wanted = wanted
-            self._answers = {name: each for name, each in self._answers.items() if name in wanted}
-            self._sources.follow(wanted, self.tell)
-        for name in self._known.remembered - wanted.keys():
+        self._follow()
+        for name in self._known.remembered - self._wanted.keys():
             await self._executor.run(forget, Forget(author=AUTHOR, service_name=name))
-        while self._answers:
-            await self._write(*self._answers.popitem())
+        self._due |= self._changed_by_others()
+        for name in sorted(self._due & self._answers.keys()):
+            if self._may_write(name):
+                self._due.discard(name)
+                await self._guarded_write(name, self._answers[name])
+
+    def _may_write(self, name: str) -> bool:
+        """Whether the pause after the last write is over. Otherwise its end starts a round."""
+        loop = asyncio.get_running_loop()
+        silent = self._answers[name].instances is None
+        pause = self._intervals.pause(name, loop.time(), silent=silent)
+        if pause:
+            loop.call_later(pause, self._wake.set)
+        return not pause
+
+    async def _guarded_write(self, name: str, answer: Answer) -> None:
+        """A bug that an answer triggers holds up no other service."""
+        try:
+            await self._write(name, answer)
+        except StoreError:
+            self._due.add(name)
+            raise
+        except Exception:
+            logger.exception("an answer of discovery cannot be written", extra={"service": name})
+
+    def _follow(self) -> None:
+        """Follow the wanted sources. An answer of a source that is not wanted any more counts for no other one."""
+        wanted = dict(self._known.discoveries)
+        if wanted == self._wanted:
+            return
+        before, self._wanted = self._wanted, wanted
+        same = {name for name, source in wanted.items() if before.get(name) == source}
+        tables: tuple[dict[str, Any], ...] = (self._answers, self._seen, self._written)
+        for name in before.keys() - same:
+            self._intervals.forget(name)
+            for table in tables:
+                table.pop(name, None)
+        self._sources.follow(wanted, self.tell)
+
+    def _changed_by_others(self) -> set[str]:
+        """Services whose entry is another one: deleted or damaged by hand, or restored from a backup."""
+        return {name for name, seen in self._seen.items() if self._known.discovered(name) is not seen}
 
     async def _write(self, name: str, answer: Answer) -> None:
-        if not differs(self._known.discovered(name), answer.instances, answer.problem):
+        known = self._known.discovered(name)
+        current = self._known.revision >= self._written.get(name, 0)
+        if current and not differs(known, answer.instances, answer.problem):
+            self._seen[name] = known
             return
-        self._log(name, answer)
         request = Discover(
             author=AUTHOR,
             service_name=name,
@@ -122,14 +187,20 @@ class Discoverer:
             now=round(self._clock(), 3),
         )
         done = await self._executor.run(discover, request)
-        self._counts.written += done.written
+        # Compared again when the watcher has seen the store's present content.
+        self._due.add(name)
+        if done.written:
+            self._counts.written += 1
+            self._written[name] = done.revision
+            now, number = asyncio.get_running_loop().time(), len(answer.instances or ())
+            self._intervals.written(name, now, number, silent=answer.instances is None)
+            self._log(name, known.problem if known else "", answer.problem)
 
-    def _log(self, name: str, answer: Answer) -> None:
-        before = self._known.discovered(name)
-        if answer.problem == (before.problem if before else ""):
+    def _log(self, name: str, before: str, problem: str) -> None:
+        if problem == before:
             return
         extra = {"service": name, "source": self._wanted[name].source}
-        if answer.problem:
-            logger.warning("discovery has a problem", extra={"reason": answer.problem, **extra})
+        if problem:
+            logger.warning("discovery has a problem", extra={"reason": problem, **extra})
         else:
             logger.info("discovery works", extra=extra)

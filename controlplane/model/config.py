@@ -292,9 +292,13 @@ class Config:
             self._list(self._static, (Stamped(each, stamped.revision) for each in static), present=present)
             self._link_discovery(resource, present=present)
         elif isinstance(resource, Discovered):
-            found = (Stamped(each.instance(resource.name), each.revision) for each in resource.instances)
-            self._list(self._found, found, present=present)
-            (self.found.add if present else self.found.discard)(resource.name)
+            if present:
+                found = (Stamped(each.instance(resource.name), each.revision) for each in resource.instances)
+                self._list(self._found, found, present=True)
+                self.found.add(resource.name)
+            else:
+                self._unlist(f"{resource.name}/{each.instance_id}" for each in resource.instances)
+                self.found.discard(resource.name)
 
     def _list(
         self, listed: dict[ResourceId, Stamped], instances: Iterable[Stamped], *, present: bool
@@ -305,6 +309,11 @@ class Config:
                 listed[identity] = stamped
             else:
                 del listed[identity]
+            self._outdated.add(identity)
+
+    def _unlist(self, names: Iterable[str]) -> None:
+        for identity in (("instance", name) for name in names):
+            del self._found[identity]
             self._outdated.add(identity)
 
     def _link_discovery(self, service: Service, *, present: bool) -> None:

@@ -6,6 +6,7 @@ at which it was first found as it is: data planes are sent only those that diffe
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final
 
@@ -14,7 +15,8 @@ from pydantic import Field
 from controlplane.model.base import Resource
 from controlplane.model.discovery import Discovery
 from controlplane.model.fields import AsList, Name
-from controlplane.model.service import Instance, StaticInstance
+from controlplane.model.problems import Problem
+from controlplane.model.service import Instance, StaticInstance, repeated
 
 MOST_FOUND: Final = 1000
 """Instances of one service."""
@@ -39,14 +41,14 @@ class DiscoveredInstance(Found):
         """The instance, found at this revision."""
         return cls(**dict(found), revision=revision)
 
-    @property
-    def found(self) -> Found:
-        """Without the revision."""
-        return Found(**{name: value for name, value in dict(self).items() if name != "revision"})
+    def equals(self, found: Found) -> bool:
+        """Whether it was found as this one. Makes no object: it is called for every instance of every answer."""
+        return all(getattr(self, name) == value for name, value in found)
 
     def instance(self, service_name: str) -> Instance:
         """The instance as data planes get it."""
-        return Instance(service_name=service_name, **dict(self.found))
+        found = {name: value for name, value in self if name != "revision"}
+        return Instance(service_name=service_name, **found)
 
 
 class Discovered(Resource):
@@ -71,6 +73,11 @@ class Discovered(Resource):
     def name(self) -> str:
         """The service's name."""
         return self.service_name
+
+    @classmethod
+    def rules(cls, fields: Mapping[str, object]) -> Iterable[Problem]:
+        """No instance_id twice."""
+        return repeated(fields.get("instances"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import Field
@@ -258,13 +258,17 @@ class Service(Resource):
     @classmethod
     def rules(cls, fields: Mapping[str, object]) -> Iterable[Problem]:
         """No instance_id twice."""
-        seen: set[object] = set()
-        instances = fields.get("instances")
-        for position, instance in enumerate(instances if isinstance(instances, list | tuple) else ()):
-            known = instance.get("instance_id") if isinstance(instance, Mapping) else None
-            if isinstance(known, str) and known in seen:
-                yield Problem(f"instances[{position}].instance_id", f"{known!r} is there twice")
-            seen.add(known if isinstance(known, str) else None)
+        return repeated(fields.get("instances"))
+
+
+def repeated(instances: object) -> Iterator[Problem]:
+    """Problems of ids that several instances of a list have."""
+    seen: set[object] = set()
+    for position, instance in enumerate(instances if isinstance(instances, list | tuple) else ()):
+        known = instance.get("instance_id") if isinstance(instance, Mapping) else None
+        if isinstance(known, str) and known in seen:
+            yield Problem(f"instances[{position}].instance_id", f"{known!r} is there twice")
+        seen.add(known if isinstance(known, str) else None)
 
 
 class Instance(Resource):

@@ -56,17 +56,25 @@ def discover(view: PlanView, request: Discover) -> Plan[None]:
 
 def differs(known: Discovered | None, instances: Sequence[Found] | None, problem: str) -> bool:
     """Whether an answer would change what is known."""
-    if known is None or known.problem != problem[:LONGEST_PROBLEM]:
+    if known is None or known.problem != shown(problem):
         return True
     if instances is None:
         return False
-    return [each.found for each in known.instances] != sorted(instances, key=lambda one: one.instance_id)
+    found = sorted(instances, key=lambda one: one.instance_id)
+    return len(found) != len(known.instances) or not all(
+        map(DiscoveredInstance.equals, known.instances, found)
+    )
+
+
+def shown(problem: str) -> str:
+    """The problem as an entry holds it: sources send any text."""
+    return problem.encode(errors="replace").decode()[:LONGEST_PROBLEM]
 
 
 def adopted(old: Discovered, request: Discover, revision: int) -> Discovered:
     """The state after an answer, at this revision of the store."""
     instances = old.instances if request.instances is None else merged(old, request.instances, revision)
-    problem = request.problem[:LONGEST_PROBLEM]
+    problem = shown(request.problem)
     since = (old.since if old.problem else request.now) if problem else 0.0
     return Discovered(service_name=old.service_name, instances=instances, problem=problem, since=since)
 
@@ -77,7 +85,7 @@ def merged(old: Discovered, found: Sequence[Found], revision: int) -> tuple[Disc
     made = []
     for each in sorted(found, key=lambda one: one.instance_id):
         before = known.get(each.instance_id)
-        same = before is not None and before.found == each
+        same = before is not None and before.equals(each)
         made.append(before if before is not None and same else DiscoveredInstance.of(each, revision))
     return tuple(made)
 

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Mapping
+from typing import NoReturn
+
+import pytest
 
 from controlplane.commands.executor import Executor
+from controlplane.discovery import discoverer as module
+from controlplane.discovery import intervals
 from controlplane.discovery.answer import Answer, silent
 from controlplane.discovery.counts import DiscoveryCounts
 from controlplane.discovery.discoverer import Discoverer, Tell
+from controlplane.distribute.watcher import Watcher
 from controlplane.identity import Hasher
-from controlplane.model.discovered import Found, State
+from controlplane.model.discovered import Discovered, Found, State
 from controlplane.model.discovery import Discovery
 from controlplane.model.resources import Instance
 from controlplane.model.stored import key_of
@@ -19,6 +26,7 @@ from controlplane.store import Delete, Put
 from tests.support.control_plane import ControlPlane
 from tests.support.waiting import eventually
 
+KEY = key_of("discovered", "orders")
 SERVICE = {"service_name": "orders", "discovery": {"dns": {"name": "orders.example", "port": 80}}}
 
 
@@ -40,6 +48,38 @@ def found(number: int, *, draining: bool = False) -> Found:
     return Found(instance_id=f"i{number}", host=f"10.0.0.{number}", port=80, draining=draining)
 
 
+class Lagging:
+    """A watcher that may lag behind the store."""
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+        self._held: tuple[int, Discovered | None] | None = None
+        self.changed = watcher.changed
+
+    def hold(self) -> None:
+        """Stay at what is known now."""
+        self._held = self.revision, self.discovered("orders")
+
+    @property
+    def frozen(self) -> str:
+        return self._watcher.frozen
+
+    @property
+    def revision(self) -> int:
+        return self._held[0] if self._held else self._watcher.revision
+
+    @property
+    def discoveries(self) -> Mapping[str, Discovery]:
+        return self._watcher.discoveries
+
+    @property
+    def remembered(self) -> frozenset[str]:
+        return self._watcher.remembered
+
+    def discovered(self, service_name: str) -> Discovered | None:
+        return self._held[1] if self._held else self._watcher.discovered(service_name)
+
+
 class Bed:
     def __init__(self, plane: ControlPlane) -> None:
         self.plane = plane
@@ -47,9 +87,8 @@ class Bed:
         self.counts = DiscoveryCounts()
         self.now = 1000.0
         executor = Executor(plane.store, Hasher(), lambda: self.now)
-        self.discoverer = Discoverer(
-            plane.watcher, executor, self.sources, self.counts, clock=lambda: self.now
-        )
+        self.known = Lagging(plane.watcher)
+        self.discoverer = Discoverer(self.known, executor, self.sources, self.counts, clock=lambda: self.now)
 
     async def service(self, **fields: object) -> None:
         revision = (await self.plane.commands.put("service", {**SERVICE, **fields}, author="test")).revision
@@ -183,12 +222,7 @@ async def test_a_listed_instance_comes_before_one_that_was_found() -> None:
 async def test_a_damaged_entry_is_written_anew() -> None:
     async with running() as bed:
         await bed.service()
-        key = key_of("discovered", "orders")
-        await bed.plane.store.commit({}, [Put(key, b"nonsense")])
-        bed.sources.tell("orders", Answer((found(1),)))
-        await bed.serves("orders/i1")
-        await bed.plane.store.commit({}, [Delete(key)])
-        await bed.serves()
+        await bed.plane.store.commit({}, [Put(KEY, b"nonsense")])
         bed.sources.tell("orders", Answer((found(1),)))
         await bed.serves("orders/i1")
 
@@ -202,3 +236,91 @@ async def test_a_store_in_doubt_is_not_written_to() -> None:
         await bed.service(description="another")
         await bed.serves("orders/i1")
         assert bed.counts.written == 1
+
+
+@pytest.mark.parametrize("change", [Delete(KEY), Put(KEY, b"nonsense")])
+async def test_an_entry_that_others_delete_or_damage_is_written_again(change: Delete | Put) -> None:
+    """A source repeats nothing: after an etcd restore, for instance, the addresses would be those of the backup."""
+    async with running() as bed:
+        await bed.service()
+        bed.sources.tell("orders", Answer((found(1),)))
+        await bed.serves("orders/i1")
+        await bed.plane.store.commit({}, [change])
+        await eventually(lambda: bed.counts.written == 2)
+        await bed.serves("orders/i1")
+
+
+async def test_an_answer_of_the_former_source_is_not_taken_for_the_next_one() -> None:
+    async with running() as bed:
+        await bed.service()
+        # Nothing is written until the next publication, which has the other source.
+        bed.plane.watcher.frozen = "the store was replaced"
+        bed.sources.tell("orders", Answer((found(1),)))
+        other = {**SERVICE, "discovery": {"dns": {"name": "other.example", "port": 80}}}
+        await bed.plane.commands.put("service", other, author="test")
+        await eventually(lambda: bed.sources.wanted["orders"].source == "DNS name other.example (A)")
+        bed.sources.tell("orders", silent("no response"))
+        await eventually(lambda: bed.problem == "no response")
+        assert not bed.served
+
+
+async def test_an_answer_that_returns_before_the_watcher_has_seen_the_one_between() -> None:
+    async with running() as bed:
+        await bed.service()
+        bed.sources.tell("orders", Answer((found(1),)))
+        await bed.serves("orders/i1")
+        bed.known.hold()
+        bed.sources.tell("orders", Answer((found(1), found(2))))
+        await bed.serves("orders/i1", "orders/i2")
+        bed.sources.tell("orders", Answer((found(1),)))
+        await bed.serves("orders/i1")
+
+
+async def test_a_store_that_does_not_answer_for_a_moment_costs_no_answer(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RETRY", 0.01)
+    caplog.set_level(logging.DEBUG, module.__name__)
+    async with running() as bed:
+        await bed.service()
+        bed.plane.store.available = False
+        bed.sources.tell("orders", Answer((found(1),)))
+        await eventually(lambda: "discovery is not written" in caplog.messages)
+        bed.plane.store.available = True
+        await bed.serves("orders/i1")
+
+
+async def test_a_bug_that_an_answer_triggers_does_not_end_discovery(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bug(*_: object) -> NoReturn:
+        raise RuntimeError("a bug")
+
+    async with running() as bed:
+        await bed.service()
+        with monkeypatch.context() as patched:
+            patched.setattr(module, "discover", bug)
+            bed.sources.tell("orders", Answer((found(1),)))
+            await eventually(lambda: "an answer of discovery cannot be written" in caplog.messages)
+        bed.sources.tell("orders", Answer((found(2),)))
+        await bed.serves("orders/i2")
+
+
+async def test_a_problem_that_no_entry_can_hold_is_cut_and_cleaned() -> None:
+    """A lone surrogate, as JSON of an API server may have it."""
+    async with running() as bed:
+        await bed.service()
+        bed.sources.tell("orders", silent("\ud800" + "x" * 1000))
+        await eventually(lambda: bed.problem == "?" + "x" * 299)
+
+
+async def test_a_service_with_many_instances_is_written_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intervals, "PER_INSTANCE", 0.3)
+    async with running() as bed:
+        await bed.service()
+        began = asyncio.get_running_loop().time()
+        bed.sources.tell("orders", Answer((found(1), found(2))))
+        await bed.serves("orders/i1", "orders/i2")
+        bed.sources.tell("orders", Answer((found(1),)))
+        await bed.serves("orders/i1")
+        assert asyncio.get_running_loop().time() >= began + 0.6
