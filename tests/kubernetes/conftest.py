@@ -6,16 +6,20 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from tests.support.kubernetes.images import Images, of_environment
 from tests.support.kubernetes.kubectl import Kubectl, KubectlError
+from tests.support.kubernetes.load import Counts, Load
 from tests.support.kubernetes.release import Release
 
 figures: list[str] = []
 """What the tests measured, for the end of the run."""
+RATE = int(os.environ.get("LOAD_RATE", "1000"))
+"""Requests a second."""
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +53,37 @@ def release(cluster: Kubectl, images: Images) -> Iterator[Release]:
         release = Release(kubectl, images)
         release.install()
         yield release
+
+
+@pytest.fixture
+def load(release: Release, request: pytest.FixtureRequest) -> Iterator[Load]:
+    """Load during the test, none of whose requests may fail."""
+    with measured(release.load(RATE), request.node.name) as (load, outcome):
+        yield load
+    assert not outcome.counts.failed
+
+
+@dataclass
+class Outcome:
+    """What a load has counted in the end."""
+
+    counts: Counts = field(init=False)
+
+
+@contextmanager
+def measured(load: Load, name: str) -> Iterator[tuple[Load, Outcome]]:
+    """The load during the block. Its counts are one of the figures, and in the outcome when it has ended."""
+    outcome, before = Outcome(), load.counts()
+    try:
+        yield load, outcome
+        outcome.counts = after = load.more()
+    finally:
+        load.stop()
+    figures.append(
+        f"{name}: {after.total} requests, {after.failed.total()} failed, "
+        f"{after.rate_since(before):.0f}/s for {after.seconds - before.seconds:.0f} s, "
+        f"slowest {after.slowest:.3f} s"
+    )
 
 
 @contextmanager

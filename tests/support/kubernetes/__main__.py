@@ -8,13 +8,15 @@ import subprocess
 import sys
 
 from demo.processes import ROOT
-from tests.support.kubernetes import images, isolation, tools
+from tests.support.kubernetes import images, isolation, older, tools
+from tests.support.kubernetes.mounts import KEPT
+from tests.support.kubernetes.network import NODES
 from tests.support.kubernetes.steps import Steps, say
 
 RUN = ROOT / "build" / "kubernetes"
 TESTS = [sys.executable, "-m", "pytest", "-v", "tests/kubernetes"]
-LARGE = ("images", "containerd", "kubelet", "log/etcd")
-"""Folders that are removed at the end; the logs stay."""
+LARGE = ("images", "older", "log/etcd", *(f"{node.name}/{part}" for node in NODES for part in KEPT))
+"""Folders that are removed at the end; the logs of the cluster stay."""
 
 
 def main(command: list[str]) -> int:
@@ -38,6 +40,7 @@ def run(command: list[str]) -> int:
     built = tools.build(tools.cache_folder(), steps)
     try:
         images.prepare(RUN / "images", built, steps)
+        older.prepare(RUN, steps)
         say(steps.table())
         group = isolation.cgroup_of_this_run()
         inside = [sys.executable, "-m", "tests.support.kubernetes.inside", group, str(RUN), *command]

@@ -6,6 +6,7 @@ of the machine.
 
 from __future__ import annotations
 
+import compileall
 import platform
 import re
 import shutil
@@ -14,6 +15,7 @@ import sys
 import sysconfig
 from collections.abc import Collection, Iterator
 from importlib.metadata import Distribution, distribution
+from importlib.util import cache_from_source
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -45,15 +47,15 @@ UNUSED = re.compile(r"/(test|tests|idlelib|tkinter|turtledemo|lib2to3|ensurepip|
 File = tuple[Path, str]
 
 
-def write_headgate(folder: Path, tag: str) -> Path:
-    """The archive of headgate-controlplane, headgate-dataplane and headgate-sdk."""
-    files = dict(_reversed([*_python(), *_packages(), *_own(), *_programs()]))
+def write_headgate(folder: Path, tag: str, root: Path = ROOT) -> Path:
+    """The archive of headgate-controlplane, headgate-dataplane and headgate-sdk, with the sources below `root`."""
+    files = dict(_reversed([*_python(), *_packages(), *_own(root), *_programs()]))
     files |= dict(_reversed(_libraries(list(files.values()))))
     images = [
         Image(f"headgate-{name}:{tag}", (PYTHON, "-m", module), ENVIRONMENT)
         for name, module in MODULES.items()
     ]
-    return _write(folder, "headgate", [(source, target) for target, source in files.items()], images)
+    return _write(folder, f"headgate-{tag}", [(source, target) for target, source in files.items()], images)
 
 
 def write_etcd(folder: Path, reference: str) -> Path:
@@ -97,13 +99,21 @@ def _packages() -> Iterator[File]:
             source = Path(str(found.locate_file(file)))
             if ".." not in file.parts and source.is_file():
                 yield source, f"{PACKAGES}/{file}"
+                yield from _compiled(source, Path(PACKAGES, file))
 
 
-def _own() -> Iterator[File]:
+def _compiled(source: Path, target: Path) -> Iterator[File]:
+    """The bytecode of a module, which a container cannot keep: every start would compile it anew."""
+    if source.suffix == ".py" and (cached := Path(cache_from_source(str(source)))).exists():
+        yield cached, str(target.parent / "__pycache__" / cached.name)
+
+
+def _own(root: Path) -> Iterator[File]:
     for package, folder in OURS.items():
-        for source in (ROOT / folder / package).rglob("*"):
+        compileall.compile_dir(root / folder / package, quiet=2)
+        for source in (root / folder / package).rglob("*"):
             if source.is_file():
-                yield source, f"{PACKAGES}/{source.relative_to(ROOT / folder)}"
+                yield source, f"{PACKAGES}/{source.relative_to(root / folder)}"
 
 
 def _programs() -> Iterator[File]:

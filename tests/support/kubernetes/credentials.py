@@ -10,17 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.certificates import Authority
-from tests.support.kubernetes.network import API_PORT, API_SERVICE, NODE
+from tests.support.kubernetes.network import API_PORT, API_SERVICE, NODE, NODES
 
-NODE_NAME = "node"
 USERS = {
     "admin": ("admin", "system:masters"),
     "kube-controller-manager": ("system:kube-controller-manager", ""),
     "kube-scheduler": ("system:kube-scheduler", ""),
     "kube-proxy": ("system:kube-proxy", ""),
-    "kubelet": (f"system:node:{NODE_NAME}", "system:nodes"),
+    **{node.name: (f"system:node:{node.name}", "system:nodes") for node in NODES},
 }
-"""User and group by program: those that the built-in roles name."""
+"""User and group by program, and by node for kubelet: those that the built-in roles name."""
 HOSTS = (NODE, API_SERVICE, "127.0.0.1", "localhost", "kubernetes", "kubernetes.default.svc")
 
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from demo.processes import stop_everything
-from tests.support.kubernetes import tools
+from tests.support.kubernetes import older, tools
 from tests.support.kubernetes.cluster import Cluster
 from tests.support.kubernetes.images import ETCD
 from tests.support.kubernetes.steps import Steps, say
@@ -20,7 +20,12 @@ def main(cgroup: str, folder: Path, command: list[str]) -> int:
     built = tools.build(tools.cache_folder(), steps)
     try:
         kubectl = Cluster(built, folder, cgroup, steps).start(sorted((folder / "images").glob("*.tar")))
-        environment = {**os.environ, "KUBECONFIG": str(kubectl.kubeconfig), "ETCD_IMAGE": ETCD}
+        environment = {
+            **os.environ,
+            "KUBECONFIG": str(kubectl.kubeconfig),
+            "ETCD_IMAGE": ETCD,
+            "OLDER_TAG": older.TAG,
+        }
         with steps.step(" ".join(command)):
             return subprocess.run(command, env=environment, check=False).returncode
     finally:

@@ -14,9 +14,12 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from tests.support.kubernetes.network import NODES
+
 CGROUPS = Path("/sys/fs/cgroup")
 NEEDED = {
     "unshare": "util-linux",
+    "nsenter": "util-linux",
     "setpriv": "util-linux",
     "ip": "iproute2",
     "runc": "runc",
@@ -83,16 +86,21 @@ def cgroup_hierarchies(root: Path = CGROUPS) -> list[Path]:
 
 
 def make_cgroups(hierarchies: Iterable[Path], group: str) -> None:
-    """Make the group of all pods, which kubelet expects."""
+    """Make the group of all pods, and one for each node, which its kubelet expects."""
     for hierarchy in hierarchies:
-        folder = hierarchy / group
-        folder.mkdir(exist_ok=True)
-        for name in (
-            "cpuset.cpus",
-            "cpuset.mems",
-        ):  # Version 1: empty in a new group, which then takes no process.
-            if (folder / name).exists():
-                (folder / name).write_text((hierarchy / name).read_text())
+        _make_cgroup(hierarchy / group)
+        for node in NODES:
+            _make_cgroup(hierarchy / group / node.name)
+
+
+def _make_cgroup(folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    for name in (
+        "cpuset.cpus",
+        "cpuset.mems",
+    ):  # Version 1: empty in a new group, which then takes no process.
+        if (folder / name).exists():
+            (folder / name).write_text((folder.parent / name).read_text())
 
 
 def remove_cgroups(hierarchies: Iterable[Path], group: str, patience: float = 10.0) -> None:

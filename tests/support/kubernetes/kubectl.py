@@ -2,18 +2,48 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
+from tests.support.waiting import eventually_now
+
 Object = dict[str, Any]
+NEWLINE = '{"\\n"}'
 
 
 class KubectlError(Exception):
     """kubectl ended with an error; the message has its words."""
+
+
+class Watch:
+    """Lines that a watch has told, with the time of each."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self._lines: list[tuple[float, str]] = []
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def first(self, holds: Callable[[str], bool], within: float = 60) -> tuple[float, str]:
+        """The first line for which the function holds, and when it came (time.monotonic)."""
+        return eventually_now(lambda: next(each for each in [*self._lines] if holds(each[1])), within=within)
+
+    def close(self) -> None:
+        """After the end of the process."""
+        self._thread.join()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as lines:
+            for line in lines:
+                self._lines.append((time.monotonic(), line.strip()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +92,21 @@ class Kubectl:
             "items"
         ]
         return found
+
+    @contextlib.contextmanager
+    def watch(self, what: str, selector: str, fields: str) -> Iterator[Watch]:
+        """Note when the objects change, during the block. `fields` is a JSONPath for what is told of each."""
+        argv = self.argv(
+            "get", what, f"--selector={selector}", "--watch", f"--output=jsonpath={fields}{NEWLINE}"
+        )
+        process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+        watch = Watch(process)
+        try:
+            yield watch
+        finally:
+            process.terminate()
+            process.wait()
+            watch.close()
 
     def wait(self, what: str, condition: str, timeout: float = 120) -> None:
         """Until the objects meet a condition, such as `condition=Ready`. Raises KubectlError after the time."""

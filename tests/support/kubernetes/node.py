@@ -1,4 +1,4 @@
-"""The node: containerd with runc, kubelet and kube-proxy, and the files that configure them."""
+"""A node: containerd with runc, kubelet and kube-proxy, and the files that configure them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from demo.processes import start, wait_or_kill
-from tests.support.kubernetes.credentials import NODE_NAME, Credentials
 from tests.support.kubernetes.isolation import PLUGINS
-from tests.support.kubernetes.network import BRIDGE, FIRST_POD, NODE, PODS
+from tests.support.kubernetes.network import BRIDGE, NODE, PODS, NodeNetwork
 
 SOCKET = Path("/run/containerd/containerd.sock")
 KUBELET_ROOT = Path("/var/lib/kubelet")
@@ -48,12 +47,14 @@ state = "/run/containerd"
 """
 
 
-def network_config(leases: Path) -> dict[str, Any]:
-    """A bridge that connects all pods. `leases` has the addresses that are in use."""
+def network_config(network: NodeNetwork, leases: Path) -> dict[str, Any]:
+    """A bridge that connects the node's pods. `leases` has the addresses that are in use."""
     addresses = {
         "type": "host-local",
         "dataDir": str(leases),
-        "ranges": [[{"subnet": PODS, "rangeStart": FIRST_POD, "gateway": NODE}]],
+        "ranges": [
+            [{"subnet": network.pods, "rangeStart": network.first_pod, "gateway": network.gateway}],
+        ],
         "routes": [{"dst": "0.0.0.0/0"}],
     }
     bridge = {"type": "bridge", "bridge": BRIDGE, "isGateway": True, "hairpinMode": True, "ipam": addresses}
@@ -86,14 +87,14 @@ def kubelet_config(cgroup: str) -> dict[str, Any]:
     }
 
 
-def kube_proxy_config(kubeconfig: Path) -> dict[str, Any]:
+def kube_proxy_config(network: NodeNetwork, kubeconfig: Path) -> dict[str, Any]:
     """nftables, in this network namespace; the machine's limits of connection tracking stay."""
     return {
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
         "mode": "nftables",
         "clientConnection": {"kubeconfig": str(kubeconfig)},
-        "hostnameOverride": NODE_NAME,
+        "hostnameOverride": network.name,
         "clusterCIDR": PODS,
         "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
     }
@@ -101,20 +102,24 @@ def kube_proxy_config(kubeconfig: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """The processes of the node; `folder` has their configuration and `logs` their logs."""
+    """The processes of a node; `folder` has their configuration, and `logs` their logs.
 
+    `kubeconfigs` are by program: kube-proxy, and the node's name for kubelet.
+    """
+
+    network: NodeNetwork
     tools: Mapping[str, Path]
-    credentials: Credentials
+    kubeconfigs: Mapping[str, Path]
     folder: Path
     logs: Path
     cgroup: str
-    """The group of all pods."""
+    """The group of the node's pods."""
 
     def start_containerd(self) -> None:
         """Returns when containerd accepts connections: images can be imported."""
         networks = self.folder / "networks"
         networks.mkdir(parents=True)
-        _write_json(networks / "10-pods.conflist", network_config(self.folder / "leases"))
+        _write_json(networks / "10-pods.conflist", network_config(self.network, self.folder / "leases"))
         plugins = next(folder for folder in PLUGINS if (folder / "bridge").exists())
         config = self.folder / "containerd.toml"
         config.write_text(containerd_config(networks, plugins))
@@ -129,9 +134,9 @@ class Node:
         config = _write_json(self.folder / "kubelet.json", kubelet_config(self.cgroup))
         flags = [
             f"--config={config}",
-            f"--kubeconfig={self.credentials.kubeconfigs['kubelet']}",
-            f"--hostname-override={NODE_NAME}",
-            f"--node-ip={NODE}",
+            f"--kubeconfig={self.kubeconfigs[self.network.name]}",
+            f"--hostname-override={self.network.name}",
+            f"--node-ip={self.network.address}",
             f"--root-dir={KUBELET_ROOT}",
         ]
         start("kubelet", [str(self.tools["kubelet"]), *flags], {}, self.logs)
@@ -139,7 +144,8 @@ class Node:
     def start_kube_proxy(self) -> None:
         """Returns at once."""
         config = _write_json(
-            self.folder / "kube-proxy.json", kube_proxy_config(self.credentials.kubeconfigs["kube-proxy"])
+            self.folder / "kube-proxy.json",
+            kube_proxy_config(self.network, self.kubeconfigs["kube-proxy"]),
         )
         start("kube-proxy", [str(self.tools["kube-proxy"]), f"--config={config}"], {}, self.logs)
 

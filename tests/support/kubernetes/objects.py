@@ -49,8 +49,10 @@ def pod(name: str, spec: Object) -> Object:
     }
 
 
-def deployment(name: str, replicas: int, spec: Object, **fields: Any) -> Object:
-    """A Deployment that never has fewer pods than replicas."""
+def deployment(
+    name: str, replicas: int, spec: Object, labels: Mapping[str, str] | None = None, **fields: Any
+) -> Object:
+    """A Deployment that never has fewer pods than replicas. `labels` are further ones of the pods."""
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -59,9 +61,31 @@ def deployment(name: str, replicas: int, spec: Object, **fields: Any) -> Object:
             "replicas": replicas,
             "strategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
             "selector": {"matchLabels": {"app": name}},
-            "template": {"metadata": {"labels": {"app": name}}, "spec": spec},
+            "template": {"metadata": {"labels": {"app": name, **(labels or {})}}, "spec": spec},
             **fields,
         },
+    }
+
+
+def spread(name: str, spec: Object) -> Object:
+    """The spec, with the pods of a Deployment on different nodes if possible."""
+    rule = {
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": {"app": name}},
+        "matchLabelKeys": ["pod-template-hash"],
+    }
+    return {**spec, "topologySpreadConstraints": [rule]}
+
+
+def budget(name: str) -> Object:
+    """A Deployment's pods are evicted one by one."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": metadata(name),
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"app": name}}},
     }
 
 

@@ -1,4 +1,8 @@
-"""A service that registers itself: answers every request with the name of its pod, after a few milliseconds."""
+"""A service that answers every request with the name of its pod, after a few milliseconds.
+
+It registers itself if HEADGATE_CONTROLPLANE says where. Without asyncio's streams: the service must leave the
+processors to the gateway.
+"""
 
 from __future__ import annotations
 
@@ -9,38 +13,45 @@ import headgate
 
 WORK = 0.005
 """Seconds for each request, so that some are under way whenever the pod is told to end."""
-PORT = int(os.environ["HEADGATE_PORT"])
-NAME = os.environ["HEADGATE_INSTANCE"].encode()
+SLOW = 0.1
+"""The same for paths that end with /slow."""
+PORT = int(os.environ.get("HEADGATE_PORT", "9000"))
+NAME = os.environ.get("HEADGATE_INSTANCE", "").encode()
 registered = False
 
 
-async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answer the requests of one connection."""
-    try:
-        while True:
-            head = await reader.readuntil(b"\r\n\r\n")
-            writer.write(await answer(head.split(b" ", 2)[1]))
-            await writer.drain()
-    except (ConnectionError, asyncio.IncompleteReadError):
-        pass
-    finally:
-        writer.close()
+class Connection(asyncio.Protocol):
+    """One request at a time, without a body, as the gateway sends them."""
+
+    def __init__(self) -> None:
+        self._received = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        if not self._received.endswith(b"\r\n\r\n"):
+            return
+        path = self._received.split(b" ", 2)[1]
+        self._received = b""
+        status, seconds = answer(path)
+        asyncio.get_running_loop().call_later(seconds, self._transport.write, response(status))
 
 
-async def answer(path: bytes) -> bytes:
+def answer(path: bytes) -> tuple[bytes, float]:
+    """The status, and the seconds after which it is sent."""
     if path == b"/ready":
-        return response(b"200 OK" if registered else b"503 Service Unavailable", b"")
-    if path != b"/health":
-        await asyncio.sleep(WORK)
-    return response(b"200 OK", NAME)
+        return b"200 OK" if registered else b"503 Service Unavailable", 0.0
+    if path == b"/health":
+        return b"200 OK", 0.0
+    return b"200 OK", SLOW if path.endswith(b"/slow") else WORK
 
 
-def response(status: bytes, body: bytes) -> bytes:
-    return b"HTTP/1.1 %b\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%b" % (
-        status,
-        len(body),
-        body,
-    )
+def response(status: bytes) -> bytes:
+    head = b"HTTP/1.1 %b\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%b"
+    return head % (status, len(NAME), NAME)
 
 
 def note(now: bool) -> None:
@@ -49,10 +60,15 @@ def note(now: bool) -> None:
 
 
 async def main() -> None:
-    server = await asyncio.start_server(serve, port=PORT, backlog=1000)
-    definition = headgate.ServiceDefinition("echo", check_path="/health", check_interval=1, check_timeout=5)
-    async with server, headgate.register(definition, on_change=note):
-        await asyncio.Event().wait()
+    server = await asyncio.get_running_loop().create_server(Connection, port=PORT, backlog=1000)
+    async with server:
+        if "HEADGATE_CONTROLPLANE" not in os.environ:
+            await asyncio.Event().wait()
+        definition = headgate.ServiceDefinition(
+            "echo", check_path="/health", check_interval=1, check_timeout=5
+        )
+        async with headgate.register(definition, on_change=note):
+            await asyncio.Event().wait()
 
 
 if __name__ == "__main__":

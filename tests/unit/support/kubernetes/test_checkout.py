@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import py_compile
 import sys
 from pathlib import Path
 
+from demo.processes import ROOT
 from tests.support.kubernetes import checkout
 from tests.support.kubernetes.checkout import applies
 
@@ -17,7 +19,7 @@ def test_requirements_hold_for_this_system_and_these_extras() -> None:
 
 
 def test_the_layer_has_our_packages_and_their_requirements() -> None:
-    targets = {target for _, target in [*checkout._own(), *checkout._packages()]}
+    targets = {target for _, target in [*checkout._own(ROOT), *checkout._packages()]}
     packages = f"{checkout.PACKAGES}/"
     assert {
         f"{packages}{name}/__init__.py" for name in ("controlplane", "dataplane", "headgate", "grpc")
@@ -28,3 +30,13 @@ def test_the_layer_has_our_packages_and_their_requirements() -> None:
 def test_needed_libraries_are_added() -> None:
     targets = {target for _, target in checkout._libraries([Path(sys.executable)])}
     assert any(Path(target).name.startswith("libc.so") for target in targets)
+
+
+def test_the_layer_has_bytecode_of_every_module(tmp_path: Path) -> None:
+    module = tmp_path / "thing.py"
+    module.write_text("x = 1")
+    py_compile.compile(str(module))
+    ((cached, target),) = checkout._compiled(module, Path("/opt/packages/thing.py"))
+    assert cached.exists()
+    assert target == f"/opt/packages/__pycache__/{cached.name}"
+    assert not list(checkout._compiled(tmp_path / "other.py", Path("/opt/other.py")))

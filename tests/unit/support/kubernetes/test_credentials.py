@@ -18,10 +18,10 @@ def test_tokens_name_the_users_of_the_built_in_roles() -> None:
 def test_every_program_has_a_kubeconfig_for_its_owner_alone(tmp_path: Path) -> None:
     made = credentials.make(tmp_path)
     assert made.kubeconfigs.keys() == credentials.USERS.keys()
-    kubeconfig = made.kubeconfigs["kubelet"]
+    kubeconfig = made.kubeconfigs["node1"]
     assert stat.S_IMODE(kubeconfig.stat().st_mode) == 0o600
     token = json.loads(kubeconfig.read_text())["users"][0]["user"]["token"]
-    assert f'{token},system:node:{credentials.NODE_NAME},kubelet,"system:nodes"\n' in made.tokens.read_text()
+    assert f'{token},system:node:node1,node1,"system:nodes"\n' in made.tokens.read_text()
 
 
 def test_the_api_server_gets_the_public_key_of_service_accounts(tmp_path: Path) -> None:

@@ -29,6 +29,20 @@ def test_the_hierarchy_of_version_2(tmp_path: Path) -> None:
     assert isolation.cgroup_hierarchies(tmp_path) == [tmp_path]
 
 
+def test_every_node_has_a_group_that_takes_processes(tmp_path: Path) -> None:
+    version_1(tmp_path)
+    isolation.make_cgroups([tmp_path / "cpuset"], "pods")
+    # The kernel makes these files; here, the second call finds them.
+    for folder in (
+        tmp_path / "cpuset" / "pods",
+        *(tmp_path / "cpuset" / "pods").iterdir(),
+    ):
+        (folder / "cpuset.cpus").touch()
+    isolation.make_cgroups([tmp_path / "cpuset"], "pods")
+    for node in ("node1", "node2"):
+        assert (tmp_path / "cpuset" / "pods" / node / "cpuset.cpus").read_text() == "0-1\n"
+
+
 def test_groups_are_removed_with_those_below_them(tmp_path: Path) -> None:
     hierarchies = [tmp_path / "cpu", tmp_path / "memory"]
     for hierarchy in hierarchies:

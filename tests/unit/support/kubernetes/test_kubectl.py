@@ -34,3 +34,12 @@ def test_a_cluster_that_cannot_be_used_is_a_problem(tmp_path: Path) -> None:
     assert fake(tmp_path, "exit 0").problem() == ""
     assert "refused" in fake(tmp_path, "echo the connection was refused >&2; exit 1").problem()
     assert "kubectl-of-nobody" in Kubectl(tmp_path / "config", program="kubectl-of-nobody").problem()
+
+
+def test_a_watch_notes_the_lines_as_they_come(tmp_path: Path) -> None:
+    kubectl = fake(tmp_path, "echo pod-1; echo pod-1 True; exec sleep 60")
+    with kubectl.watch("pods", "app=a", "{.metadata.name}") as watch:
+        created, _ = watch.first(lambda line: line == "pod-1")
+        ready, line = watch.first(lambda line: line.endswith("True"))
+    assert line == "pod-1 True"
+    assert ready >= created

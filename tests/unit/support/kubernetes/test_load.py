@@ -2,49 +2,106 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import socket
+import threading
+from collections.abc import Callable, Iterator
 
+import pytest
+
+from demo.ports import free_port
+from tests.support.kubernetes.workloads import load as workload
 from tests.support.kubernetes.workloads.load import Load
-from tests.support.waiting import eventually
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\npod-1"
 BUSY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbusy"
+SILENCE = b""
 
 
-@contextlib.asynccontextmanager
-async def load_on(answers: list[bytes]) -> AsyncIterator[Load]:
-    """Load on a server that gives these answers in turn, then OK. An empty one closes the connection."""
-    waiting = iter(answers)
+class Server:
+    """Answers each connection's requests; what `answers` has comes first."""
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            while await reader.readuntil(b"\r\n\r\n"):
-                answer = next(waiting, OK)
-                writer.write(answer)
+    def __init__(self, answers: list[bytes]) -> None:
+        self._answers = answers
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        # Ends the accept, which a close does not.
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                with connection:
+                    self._serve(connection)
+
+    def _serve(self, connection: socket.socket) -> None:
+        with contextlib.suppress(ConnectionError):
+            while connection.recv(65536):
+                answer = self._answers.pop(0) if self._answers else OK
+                # In two parts, as they may arrive.
+                connection.sendall(answer[:30])
+                connection.sendall(answer[30:])
                 if answer is not OK:
-                    break
-        writer.close()
-
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        load = Load("127.0.0.1", server.sockets[0].getsockname()[1], "/", rate=1000, connections=1)
-        running = asyncio.create_task(load.run())
-        try:
-            yield load
-        finally:
-            running.cancel()
-            await asyncio.gather(running, return_exceptions=True)
+                    return
 
 
-async def test_counts_answers_by_pod() -> None:
-    async with load_on([]) as load:
-        await eventually(lambda: load.pods["pod-1"] > 300)
+@pytest.fixture
+def serve() -> Iterator[Callable[[list[bytes]], int]]:
+    """A function that starts a server with these first answers and returns its port."""
+    with contextlib.ExitStack() as stack:
+
+        def start(answers: list[bytes]) -> int:
+            server = Server(answers)
+            stack.callback(server.close)
+            return server.port
+
+        yield start
+
+
+def run(port: int, until: Callable[[Load], bool], rate: float = 1000) -> Load:
+    with contextlib.closing(Load(("127.0.0.1", port), "/", rate, connections=1)) as load:
+        load.run(lambda: until(load))
+    return load
+
+
+def test_counts_answers_by_pod_and_opens_new_connections(serve: Callable[[list[bytes]], int]) -> None:
+    load = run(serve([]), lambda load: load.pods["pod-1"] > 2.5 * workload.PER_CONNECTION)
     assert not load.errors
 
 
-async def test_counts_refusals_and_broken_connections_and_goes_on() -> None:
-    async with load_on([BUSY, b"", OK]) as load:
-        await eventually(lambda: load.pods["pod-1"] > 10)
-    assert load.errors.total() == 2
-    assert load.errors["http/1.1 503 service unavailable busy"] == 1
+def test_keeps_the_rate(serve: Callable[[list[bytes]], int]) -> None:
+    load = run(serve([]), lambda load: load.pods["pod-1"] >= 50, rate=100)
+    assert load.counts()["seconds"] >= 0.49  # type: ignore[operator]
+
+
+def test_counts_refusals_and_broken_connections_and_goes_on(serve: Callable[[list[bytes]], int]) -> None:
+    load = run(serve([BUSY, SILENCE, OK]), lambda load: load.pods["pod-1"] > 10)
+    assert load.errors == {"http/1.1 503 service unavailable busy": 1, "request: closed": 1}
+
+
+def test_counts_connections_that_are_refused() -> None:
+    port = free_port()
+    load = run(port, lambda load: load.errors.total() >= 2)
+    assert load.errors == {"connect: Connection refused": 2}
+
+
+def test_a_request_without_an_answer_has_failed(
+    serve: Callable[[list[bytes]], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workload, "PATIENCE", 0.0)
+    load = run(serve([OK[:20]]), lambda load: bool(load.errors))
+    assert load.errors.total() == 1
+
+
+def test_the_time_of_a_request_counts_from_when_it_was_due(serve: Callable[[list[bytes]], int]) -> None:
+    now = [0.0]
+    with contextlib.closing(Load(("127.0.0.1", serve([])), "/", 1, 1, lambda: now[0])) as load:
+        load.run(lambda: load.pods["pod-1"] == 1)
+        now[0] = 5.0
+        load.run(lambda: load.pods["pod-1"] == 2)
+    assert load.slowest == 4.0

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.kubernetes.images import Images
 from tests.support.kubernetes.kubectl import Kubectl
+from tests.support.kubernetes.manifests import Manifests
 from tests.support.kubernetes.release import CHART, CONTROL_PLANE, DATA_PLANE, NAME, Release, merged
 
 
@@ -29,3 +30,17 @@ def test_the_chart_takes_the_values() -> None:
     assert "registry.example.org/headgate-dataplane:1" in rendered
     assert f"name: {DATA_PLANE}\n" in rendered
     assert f"name: {CONTROL_PLANE}\n" in rendered
+
+
+def test_what_must_go_on_during_a_drain_is_beside_etcd() -> None:
+    manifests = Manifests("headgate-sdk:1", "shop", CONTROL_PLANE)
+    for pod in (manifests.client(), manifests.load("load", DATA_PLANE, "80")):
+        (term,) = pod["spec"]["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+        assert term["labelSelector"] == {"matchLabels": {"app": "etcd"}}
+
+
+def test_a_pod_that_kills_is_on_the_node_of_its_containers() -> None:
+    pod = Manifests("headgate-sdk:1", "shop", CONTROL_PLANE).kill("node2", ["c0ffee"])
+    assert pod["spec"]["nodeName"] == "node2"
+    assert pod["spec"]["hostPID"]
+    assert pod["spec"]["containers"][0]["command"][-1] == "c0ffee"
