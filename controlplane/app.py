@@ -41,7 +41,7 @@ from controlplane.fleet.peers import Peers
 from controlplane.identity import Hasher, PeerSecret, SharedTokens, UnusableFile
 from controlplane.limits.claims import Claims
 from controlplane.limits.desk import Desk, coarse_limit, fleet_limits
-from controlplane.model.access import FLEET_LIMITS, RateLimit
+from controlplane.model.rate_limit import FLEET_LIMITS, RateLimit
 from controlplane.presence import Presence, instance_of, member_of, own_name
 from controlplane.rpc import (
     CannotListen,

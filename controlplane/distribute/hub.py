@@ -18,9 +18,9 @@ from typing import Protocol
 from controlplane.distribute.messages import Messages
 from controlplane.distribute.subscriber import Mark, Subscriber
 from controlplane.distribute.watcher import Watcher
-from controlplane.model.access import REDIS_LIMITS
 from controlplane.model.capabilities import REDIS_CONFIGURED, REPORTS_RESETS, Lacking
 from controlplane.model.lineage import UNKNOWN, Lineage
+from controlplane.model.rate_limit import REDIS_LIMITS
 from controlplane.model.snapshot import Delta, Snapshot
 
 logger = logging.getLogger(__name__)

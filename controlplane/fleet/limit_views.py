@@ -9,7 +9,7 @@ from heapq import nsmallest
 from typing import Final
 
 from controlplane.fleet.reports import LimitPlace, RateLimitReport
-from controlplane.model.access import RateLimit
+from controlplane.model.rate_limit import RateLimit
 
 USUAL: Final = 100
 """Buckets that are shown unless another number is asked for."""

@@ -19,7 +19,7 @@ from controlplane.limits import floors
 from controlplane.limits.claims import Claim, Claims
 from controlplane.limits.floors import Name
 from controlplane.limits.partitions import partition_of
-from controlplane.model.access import RateLimit
+from controlplane.model.rate_limit import RateLimit
 from controlplane.store import Put, StoreError
 from headgate_api.leases.messages import LEASE, SHARE, Answer, Ask, Limit, WithoutOwner
 from headgate_api.leases.owner import MOST_STORED, Floors, Owner, Reservation, first_floors, is_slow

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from controlplane.model.access import MOST_PARTS, is_key_part
+from controlplane.model.limit_key import MOST_PARTS, is_key_part
 
 _OPEN = {"address": "[^,]*", "subject": ".*", "route": "[^,]*"}
 """Parts whose values are shown. The values of all others may be secret or personal: a keyed digest replaces them."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
-from controlplane.model.access import Issuer, RateLimit, Scope, User
+from controlplane.model.access import Issuer, Scope, User
 from controlplane.model.base import Resource, parse_as
 from controlplane.model.discovered import Discovered
 from controlplane.model.internal import Reset, VerificationKey
 from controlplane.model.problems import InvalidConfig, Problem
+from controlplane.model.rate_limit import RateLimit
 from controlplane.model.route import Route
 from controlplane.model.service import Circuit, Instance, Retries, Service, StaticInstance, Timeouts, Tls
 

@@ -7,8 +7,8 @@ from typing import Any, cast
 import pytest
 
 from controlplane.limits import desk
-from controlplane.model.access import RateLimit
 from controlplane.model.capabilities import needs
+from controlplane.model.rate_limit import RateLimit
 from controlplane.model.resources import parse
 from controlplane.model.service import Service
 from controlplane.model.stored import Stamped

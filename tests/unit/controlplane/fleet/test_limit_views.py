@@ -8,7 +8,7 @@ import pytest
 
 from controlplane.fleet.limit_views import Bound, Choice, LimitView, rate_limits
 from controlplane.fleet.reports import LimitPlace, RateLimitReport
-from controlplane.model.access import RateLimit
+from controlplane.model.rate_limit import RateLimit
 
 Reports = dict[str, list[RateLimitReport]]
 

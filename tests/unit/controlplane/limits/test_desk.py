@@ -22,7 +22,7 @@ from controlplane.limits.desk import (
     fleet_limits,
 )
 from controlplane.limits.partitions import partition_of
-from controlplane.model.access import RateLimit
+from controlplane.model.rate_limit import RateLimit
 from controlplane.store import FencedStore, MemoryStore, Put
 from headgate_api.leases.holder import Holder
 from headgate_api.leases.messages import LEASE, Limit, WithoutOwner
