@@ -47,7 +47,7 @@ def silent(reason: str) -> Answer:
 
 
 def checked(candidates: Iterable[Candidate], complaint: Complaint) -> Answer:
-    """The candidates that may be instances; the problem says why others are left out, and how many."""
+    """The candidates that may be instances. The problem has the number of the others, and the first reason."""
     found: dict[str, Found] = {}
     refused: list[str] = []
     more = 0
@@ -86,7 +86,7 @@ def _found(candidate: Candidate) -> Found | None:
 
 
 def instance_id(text: str) -> str:
-    """A name for an instance: the text, or if it is too long a digest and its end."""
+    """The text as the id of an instance; if it is too long, a digest and the end of the text."""
     if len(text) <= LONGEST_ID and _PLAIN.fullmatch(text):
         return text
     name = re.sub(r"[^a-z0-9._-]", "-", text.lower()).strip("._-")

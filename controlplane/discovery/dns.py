@@ -1,4 +1,4 @@
-"""Looks names up, again and again as their TTLs say."""
+"""Looks names up, and again whenever their TTLs end."""
 
 from __future__ import annotations
 

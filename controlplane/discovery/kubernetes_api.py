@@ -28,7 +28,7 @@ PAGE = 25
 MOST_PAGES = 4000
 """Pages of one list."""
 MOST_BYTES = 32 << 20
-"""Of one page of a list, and of one event of a watch."""
+"""Bytes of one page of a list, or of one event of a watch."""
 WATCH: Final = (240, 480)
 """Seconds that a watch lasts."""
 SILENCE = 90.0
@@ -40,7 +40,7 @@ WHOLE = 60.0
 LONGEST_WATCH = 600.0
 """Seconds after which a watch is ended here: its server did not, although it sends something now and then."""
 FEW = 100
-"""Services up to which a selector names each."""
+"""Most Services that a selector names one by one."""
 LONGEST_MESSAGE = 200
 
 
@@ -58,7 +58,7 @@ class Gone(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Where the API server is, and how to be known there."""
+    """Address and credentials of the API server."""
 
     url: str
     token_file: Path
@@ -75,7 +75,7 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A step of a watch. Neither: only the version is newer."""
+    """An event of a watch. Without `put` and `removed` it is a bookmark: only the version is newer."""
 
     version: str
     put: Slice | None = None
@@ -161,7 +161,7 @@ class Session:
 
 
 def selector(services: Collection[str]) -> str:
-    """By names, or for many by the label alone: the URL must not grow without bound."""
+    """Selects the Services by name, or by the label alone if there are many: the length of the URL is bounded."""
     if len(services) > FEW:
         return SERVICE_LABEL
     return f"{SERVICE_LABEL} in ({','.join(sorted(services))})"
@@ -251,7 +251,7 @@ def _event(line: bytes) -> Event:
     if kind in ("ADDED", "MODIFIED") and (made := read(body)) is not None:
         return Event(version, put=made)
     if kind in ("ADDED", "MODIFIED", "DELETED"):
-        # A slice that lost its label is none of a Service any more.
+        # A slice that lost its label belongs to no Service any more.
         return Event(version, removed=str(metadata.get("name") or ""))
     return Event(version)
 

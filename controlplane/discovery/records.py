@@ -50,7 +50,7 @@ def _from_addresses(source: DnsSource, records: Records) -> list[Candidate]:
 
 
 def _from_services(services: Sequence[ServiceRecord]) -> list[Candidate]:
-    """Those of the lowest priority: the others are for when none of these can be reached."""
+    """Those of the lowest priority number. The others are fallbacks, which are not used."""
     usable = [one for one in services if one.target]
     first = min((one.priority for one in usable), default=0)
     chosen = sorted((one for one in usable if one.priority == first), key=lambda one: (one.target, one.port))

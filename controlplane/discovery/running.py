@@ -17,7 +17,7 @@ from controlplane.store.election import FencedStore
 async def run(
     store: Store, watcher: Watcher, hasher: Hasher, candidate: str, sources: Sources, counts: DiscoveryCounts
 ) -> None:
-    """Take part in the election from the first service with discovery on, until cancelled."""
+    """Wait for the first service with discovery, then take part in the election until cancelled."""
     await _needed(watcher)
 
     async def discover(fenced: FencedStore) -> None:

@@ -45,7 +45,7 @@ class Slice:
 
 
 def read(raw: object) -> Slice | None:
-    """The slice in an object of the API; None if it is none of a Service."""
+    """The slice in an object of the API; None if it belongs to no Service."""
     try:
         return _read(raw)
     except (LookupError, TypeError, ValueError, AttributeError):

@@ -25,8 +25,8 @@ def main(command: list[str]) -> int:
     if os.environ.get("KUBECONFIG"):
         return subprocess.run(command, cwd=ROOT, check=False).returncode
     if lacks := isolation.missing():
-        needs = "\n  ".join(["A cluster of its own needs, besides Go:", *lacks])
-        sys.exit(f"{needs}\nOr set KUBECONFIG to a cluster of yours.")
+        first = "This machine cannot run a cluster of its own. Besides Go 1.26 or newer, that needs:"
+        sys.exit("\n  ".join([first, *lacks]) + "\nOr set KUBECONFIG to a cluster of yours.")
     try:
         return run(command)
     except tools.ToolMissing as missing:

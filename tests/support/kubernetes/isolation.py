@@ -43,7 +43,7 @@ def missing() -> list[str]:
     if sys.platform != "linux":
         return ["Linux"]
     if os.geteuid() != 0:
-        lacks.append("root's rights")
+        lacks.append("root privileges")
     return lacks
 
 

@@ -68,4 +68,4 @@ def test_says_what_the_machine_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyP
     if sys.platform == "linux":
         assert "runc (Debian: runc)" in lacks
         assert any("containernetworking-plugins" in line for line in lacks)
-    assert ("root's rights" in lacks) is (sys.platform == "linux" and os.geteuid() != 0)
+    assert ("root privileges" in lacks) is (sys.platform == "linux" and os.geteuid() != 0)
