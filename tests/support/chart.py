@@ -23,11 +23,13 @@ CUSTOM = ("monitoring.coreos.com", "cert-manager.io", "external-secrets.io")
 Objects = dict[str, dict[str, Any]]
 
 
-def render(values: dict[str, Any], name: str = "demo") -> Objects:
+def render(
+    values: dict[str, Any], name: str = "demo", namespace: str = "prod", chart: Path | None = None
+) -> Objects:
     """Every rendered object by "Kind/name"."""
     documents = [
         document
-        for path, text in manifests(values, name).items()
+        for path, text in manifests(values, name, namespace, chart).items()
         if path.endswith(".yaml")
         for document in yaml.safe_load_all(text)
         if document
@@ -37,11 +39,13 @@ def render(values: dict[str, Any], name: str = "demo") -> Objects:
     return found
 
 
-def manifests(values: dict[str, Any], name: str = "demo") -> dict[str, str]:
+def manifests(
+    values: dict[str, Any], name: str = "demo", namespace: str = "prod", chart: Path | None = None
+) -> dict[str, str]:
     """The text of every template. HelmError says what is wrong with the values."""
-    with helm.Chart.load(str(CHART)) as chart:
-        chart.validate_schema(values)
-        rendered: dict[str, str] = chart.render(values, name=name, namespace="prod")
+    with helm.Chart.load(str(chart or CHART)) as loaded:
+        loaded.validate_schema(values)
+        rendered: dict[str, str] = loaded.render(values, name=name, namespace=namespace)
     return rendered
 
 

@@ -51,6 +51,9 @@ dataplane.redis.host and dataplane.redis.secret exclude each other: REDIS_URL in
 {{- end }}
 
 {{- define "headgate.checks.general" -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" (include "headgate.fullname" .)) }}
+the names of Services would begin with {{ include "headgate.fullname" . }}, but they need a letter first: set fullnameOverride
+{{- end }}
 {{- if and .Values.monitoring.podMonitor.enabled .Values.monitoring.serviceMonitor.enabled }}
 monitoring.podMonitor and monitoring.serviceMonitor would collect everything twice: enable one of them
 {{- end }}

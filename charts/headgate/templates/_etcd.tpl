@@ -58,7 +58,7 @@
 
 {{/* Pods that may use etcd's client port: the members, and the jobs with this label. */}}
 {{- define "headgate.etcdClientLabel" -}}
-headgate/etcd-client: {{ include "headgate.etcdName" . }}
+headgate/etcd-client: {{ include "headgate.etcdName" . | quote }}
 {{- end }}
 
 {{- define "headgate.etcdImage" -}}
@@ -89,7 +89,7 @@ headgate/etcd-client: {{ include "headgate.etcdName" . }}
 {{- define "headgate.etcdTlsVolume" -}}
 {{- if .root.Values.etcd.tls.enabled -}}
 - name: tls
-  secret: {secretName: {{ .secret }}, defaultMode: 0440}
+  secret: {secretName: {{ .secret | quote }}, defaultMode: 0440}
 {{- end }}
 {{- end }}
 
@@ -100,7 +100,7 @@ enableServiceLinks: false
 securityContext: {{- toYaml .Values.etcd.podSecurityContext | nindent 2 }}
 {{- include "headgate.imagePullSecrets" . }}
 {{- with .Values.etcd.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .Values.etcd.nodeSelector }}
 nodeSelector: {{- toYaml . | nindent 2 }}
@@ -116,7 +116,7 @@ tolerations: {{- toYaml . | nindent 2 }}
   {{- if .Values.etcd.backup.volume }}
   {{- toYaml .Values.etcd.backup.volume | nindent 2 }}
   {{- else }}
-  persistentVolumeClaim: {claimName: {{ include "headgate.etcdBackups" . }}}
+  persistentVolumeClaim: {claimName: {{ include "headgate.etcdBackups" . | quote }}}
   {{- end }}
 {{- end }}
 
@@ -124,7 +124,7 @@ tolerations: {{- toYaml . | nindent 2 }}
 {{- define "headgate.etcdClaim" -}}
 accessModes: {{ toJson .modes }}
 {{- with .root.Values.etcd.storage.className }}
-storageClassName: {{ . }}
+storageClassName: {{ . | quote }}
 {{- end }}
-resources: {requests: {storage: {{ .size }}}}
+resources: {requests: {storage: {{ .size | quote }}}}
 {{- end }}

@@ -1,9 +1,10 @@
-{{/* The start of every object's name. */}}
+{{/* The start of every object's name. The name of a release may have dots, that of a Service may not. */}}
 {{- define "headgate.fullname" -}}
 {{- $chart := default .Chart.Name .Values.nameOverride }}
+{{- $release := replace "." "-" .Release.Name }}
 {{- if .Values.fullnameOverride }}{{ .Values.fullnameOverride | trunc 50 | trimSuffix "-" }}
-{{- else if contains $chart .Release.Name }}{{ .Release.Name | trunc 50 | trimSuffix "-" }}
-{{- else }}{{ printf "%s-%s" .Release.Name $chart | trunc 50 | trimSuffix "-" }}{{ end }}
+{{- else if contains $chart $release }}{{ $release | trunc 50 | trimSuffix "-" }}
+{{- else }}{{ printf "%s-%s" $release $chart | trunc 50 | trimSuffix "-" }}{{ end }}
 {{- end }}
 
 {{/* The name of an object, 63 characters at most. Takes (list $ suffix). */}}
@@ -14,21 +15,26 @@
 {{- end }}
 
 {{- define "headgate.selector" -}}
-app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{/* The labels by which a component's pods are found. Takes (list $ component). */}}
 {{- define "headgate.componentSelector" -}}
 {{ include "headgate.selector" (index . 0) }}
-app.kubernetes.io/component: {{ index . 1 }}
+app.kubernetes.io/component: {{ index . 1 | quote }}
+{{- end }}
+
+{{/* A version in a label, which must not have a "+": Flux adds the digest of the chart after one. */}}
+{{- define "headgate.versionLabel" -}}
+{{- regexReplaceAll "[^-A-Za-z0-9_.]" . "_" | trunc 63 | trimAll "-_." }}
 {{- end }}
 
 {{- define "headgate.labels" -}}
 {{ include "headgate.selector" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+app.kubernetes.io/version: {{ include "headgate.versionLabel" .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
+helm.sh/chart: {{ include "headgate.versionLabel" (printf "%s-%s" .Chart.Name .Chart.Version) | quote }}
 {{- end }}
 
 {{/* All labels of an object. Takes (list $ component labels); the component may be empty. */}}
@@ -39,10 +45,20 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- merge $own (index . 2 | default dict) $root.Values.commonLabels | toYaml }}
 {{- end }}
 
+{{/*
+The labels of a pod: none that a new chart changes, because each change of them replaces the pods, and cannot be made to
+Jobs at all. Takes (list $ component labels).
+*/}}
+{{- define "headgate.podLabels" -}}
+{{- $root := index . 0 }}
+{{- $own := include "headgate.componentSelector" . | fromYaml }}
+{{- merge $own (index . 2 | default dict) $root.Values.commonLabels | toYaml }}
+{{- end }}
+
 {{/* metadata of an object. Takes a dict: root, name, component, labels, annotations. */}}
 {{- define "headgate.metadata" -}}
-name: {{ .name }}
-namespace: {{ .root.Release.Namespace }}
+name: {{ .name | quote }}
+namespace: {{ .root.Release.Namespace | quote }}
 labels: {{- include "headgate.allLabels" (list .root .component .labels) | nindent 2 }}
 {{- with merge (dict) (.annotations | default dict) .root.Values.commonAnnotations }}
 annotations: {{- toYaml . | nindent 2 }}
@@ -72,7 +88,7 @@ annotations: {{- toYaml . | nindent 2 }}
 {{- with .Values.image.pullSecrets }}
 imagePullSecrets:
 {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -87,7 +103,7 @@ imagePullSecrets:
 
 {{- define "headgate.fromSecret" -}}
 - name: {{ .key }}
-  valueFrom: {secretKeyRef: {name: {{ .secret }}, key: {{ .key }}}}
+  valueFrom: {secretKeyRef: {name: {{ .secret | quote }}, key: {{ .key | quote }}}}
 {{- end }}
 
 {{/* Name of the volume that is mounted in this folder of /etc/headgate: a Secret's name may be too long for it. */}}

@@ -16,7 +16,7 @@
 {{- define "headgate.controlplane.tlsVolumes" -}}
 {{- if .Values.grpcTls.enabled -}}
 - name: grpc-tls
-  secret: {secretName: {{ include "headgate.controlplaneTlsSecret" . }}}
+  secret: {secretName: {{ include "headgate.controlplaneTlsSecret" . | quote }}}
 {{- end }}
 {{- end }}
 
@@ -42,7 +42,7 @@
 {{- if .Values.grpcTls.enabled -}}
 - name: controlplane-tls
   secret:
-    secretName: {{ include "headgate.dataplaneTlsSecret" . }}
+    secretName: {{ include "headgate.dataplaneTlsSecret" . | quote }}
     {{- if not .Values.grpcTls.clientCertificates }}
     items: [{key: ca.crt, path: ca.crt}]
     {{- end }}

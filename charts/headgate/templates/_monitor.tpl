@@ -11,9 +11,9 @@
   {{- if eq (index . 3) "https" }}
   tlsConfig:
     # Pods are scraped at their addresses, which no certificate names.
-    serverName: {{ include "headgate.name" (list $root "controlplane") }}.{{ $root.Release.Namespace }}.svc
+    serverName: {{ printf "%s.%s.svc" (include "headgate.name" (list $root "controlplane")) $root.Release.Namespace | quote }}
     {{- if $root.Values.controlplane.adminTls.ca }}
-    ca: {secret: {name: {{ $root.Values.controlplane.adminTls.secret }}, key: ca.crt}}
+    ca: {secret: {name: {{ $root.Values.controlplane.adminTls.secret | quote }}, key: ca.crt}}
     {{- end }}
   {{- end }}
   {{- with $monitor.relabelings }}

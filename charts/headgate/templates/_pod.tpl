@@ -23,13 +23,13 @@ selector:
 {{/* Account, scheduling and security of a pod. */}}
 {{- define "headgate.pod" -}}
 {{- $root := index . 0 }}{{ $plane := index $root.Values (index . 1) -}}
-serviceAccountName: {{ include "headgate.serviceAccount" . }}
+serviceAccountName: {{ include "headgate.serviceAccount" . | quote }}
 # A Service named redis would otherwise set REDIS_PORT to a URL.
 enableServiceLinks: false
 {{- include "headgate.imagePullSecrets" $root }}
 securityContext: {{- toYaml $plane.podSecurityContext | nindent 2 }}
 {{- with $plane.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with $plane.nodeSelector }}
 nodeSelector: {{- toYaml . | nindent 2 }}
@@ -69,7 +69,7 @@ initContainers: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- range $name, $value := $plane.env }}
 {{- if not (hasKey $listed $name) }}
-- {name: {{ $name }}, value: {{ $value | quote }}}
+- {name: {{ $name | quote }}, value: {{ $value | quote }}}
 {{- end }}
 {{- end }}
 {{- with $plane.extraEnv }}

@@ -5,7 +5,7 @@ type: {{ .type }}
 externalTrafficPolicy: {{ . }}
 {{- end }}
 {{- with .loadBalancerClass }}
-loadBalancerClass: {{ . }}
+loadBalancerClass: {{ . | quote }}
 {{- end }}
 {{- with .loadBalancerSourceRanges }}
 loadBalancerSourceRanges: {{- toYaml . | nindent 2 }}
