@@ -11,11 +11,15 @@ from typing import Any
 
 import yaml
 
-KINDS = {
-    "secrets": "Secret",
-    "serviceaccounts": "ServiceAccount",
-    "persistentvolumeclaims": "PersistentVolumeClaim",
+GROUPS = {
+    "v1": {
+        "secrets": "Secret",
+        "serviceaccounts": "ServiceAccount",
+        "persistentvolumeclaims": "PersistentVolumeClaim",
+    },
+    "apps/v1": {"statefulsets": "StatefulSet"},
 }
+KINDS = {resource: kind for kinds in GROUPS.values() for resource, kind in kinds.items()}
 
 Document = dict[str, Any]
 
@@ -25,6 +29,8 @@ class FakeKubernetes:
 
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str], Document] = {}
+        self.patches: list[tuple[str, str, Document]] = []
+        """Query, media type and body of each PATCH."""
 
     def put(self, *documents: Document) -> None:
         """Store objects, as `helm install` does; of other kinds, nothing."""
@@ -35,13 +41,14 @@ class FakeKubernetes:
 
     def answer(self, path: str) -> tuple[int, Document]:
         """Status and body of a GET."""
-        if path == "/api/v1":
-            return 200, _discovery()
-        match path.strip("/").split("/"):
-            case ["api", "v1", "namespaces", _, resource]:
+        version = path.removeprefix("/apis/").removeprefix("/api/")
+        if version in GROUPS:
+            return 200, _discovery(version)
+        match path.removeprefix("/apis/apps").removeprefix("/api").strip("/").split("/"):
+            case ["v1", "namespaces", _, resource]:
                 found = [each for (kind, _), each in self.objects.items() if kind == resource]
                 return 200, {"apiVersion": "v1", "kind": f"{KINDS[resource]}List", "items": found}
-            case ["api", "v1", "namespaces", _, resource, name] if (resource, name) in self.objects:
+            case ["v1", "namespaces", _, resource, name] if (resource, name) in self.objects:
                 return 200, self.objects[resource, name]
         return 404, {
             "apiVersion": "v1",
@@ -67,13 +74,13 @@ def _merge(into: Document, change: Document) -> None:
             into[name] = value
 
 
-def _discovery() -> Document:
+def _discovery(version: str) -> Document:
     verbs = ["get", "list"]
     resources = [
         {"name": name, "singularName": "", "namespaced": True, "kind": kind, "verbs": verbs}
-        for name, kind in KINDS.items()
+        for name, kind in GROUPS[version].items()
     ]
-    return {"kind": "APIResourceList", "groupVersion": "v1", "resources": resources}
+    return {"kind": "APIResourceList", "groupVersion": version, "resources": resources}
 
 
 @contextmanager
@@ -85,8 +92,10 @@ def serving(cluster: FakeKubernetes) -> Iterator[str]:
             self._send(*cluster.answer(self.path.partition("?")[0]))
 
         def do_PATCH(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            self._send(*cluster.patch(self.path, json.loads(body)))
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            path, _, query = self.path.partition("?")
+            cluster.patches.append((query, self.headers["Content-Type"], body))
+            self._send(*cluster.patch(path, body))
 
         def _send(self, status: int, body: Document) -> None:
             self.send_response(status)

@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -51,13 +52,16 @@ class Api:
         """A Secret by its name."""
         return self._ask("GET", name)
 
-    def patch(self, name: str, change: Secret) -> None:
-        """Merge this into a Secret."""
-        self._ask("PATCH", name, json.dumps(change).encode())
+    def write(self, secret: Secret) -> None:
+        """Write a Secret in its owner's name: fields of another's, Helm 4 and Flux do not change later."""
+        owner = applied_by(secret)
+        kind = "apply-patch+yaml" if owner else "merge-patch+json"
+        query = f"?fieldManager={quote(owner)}&force=true" if owner else "?fieldManager=helm"
+        self._ask("PATCH", secret["metadata"]["name"] + query, json.dumps(applied(secret)).encode(), kind)
 
-    def _ask(self, method: str, name: str, body: bytes | None = None) -> Secret:
+    def _ask(self, method: str, name: str, body: bytes | None = None, kind: str = "json") -> Secret:
         url = f"{self.url}/api/v1/namespaces/{self.namespace}/secrets/{name}"
-        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/merge-patch+json"}
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": f"application/{kind}"}
         request = urllib.request.Request(url, body, headers, method=method)  # noqa: S310  # of this pod's API
         handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
         if self.tls is not None:
@@ -67,23 +71,48 @@ class Api:
             return found
 
 
+def applied_by(secret: Secret) -> str | None:
+    """The manager that made the Secret by server-side apply; None if it was made by other requests."""
+    entries = secret["metadata"].get("managedFields", [])
+    owners = [each for each in entries if each["operation"] == "Apply" and "f:data" in each["fieldsV1"]]
+    return str(owners[0]["manager"]) if owners else None
+
+
+def applied(secret: Secret) -> Secret:
+    """The fields that Helm sets. Server-side apply removes what its manager leaves out."""
+    metadata = {key: secret["metadata"][key] for key in ("name", "labels", "annotations")}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": secret["type"],
+        "metadata": metadata,
+        "data": secret["data"],
+    }
+
+
 def renew(api: Api, groups: list[dict[str, Any]], days: int, renew_days: int, now: datetime) -> None:
     """Renew what is due; a line for each certificate."""
     for group in groups:
         authority = api.get(group["ca"])
         for leaf in group["leaves"]:
-            present = x509.load_pem_x509_certificate(value(api.get(leaf["name"]), "tls.crt"))
+            secret = api.get(leaf["name"])
+            present = x509.load_pem_x509_certificate(value(secret, "tls.crt"))
             left = (present.not_valid_after_utc - now).days
             if left <= renew_days:
                 end = now + timedelta(days=days)
-                api.patch(leaf["name"], successor(authority, leaf, now, end))
+                data, annotations = successor(authority, leaf, now, end)
+                secret["data"] |= data
+                secret["metadata"]["annotations"] |= annotations
+                api.write(secret)
                 print(f"{leaf['name']}: renewed, valid until {end:%Y-%m-%d}")
             else:
                 print(f"{leaf['name']}: valid for {left} days")
 
 
-def successor(authority: Secret, leaf: dict[str, Any], now: datetime, end: datetime) -> Secret:
-    """The change of a Secret to a new certificate with the names of `leaf`."""
+def successor(
+    authority: Secret, leaf: dict[str, Any], now: datetime, end: datetime
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Data and annotations of a Secret for a new certificate with the names of `leaf`."""
     signer = serialization.load_pem_private_key(value(authority, "tls.key"), None)
     assert isinstance(signer, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey)
     key = ec.generate_private_key(ec.SECP256R1())
@@ -96,7 +125,7 @@ def successor(authority: Secret, leaf: dict[str, Any], now: datetime, end: datet
     public = certificate.public_bytes(serialization.Encoding.PEM)
     data = {"tls.crt": base64.b64encode(public).decode(), "tls.key": base64.b64encode(private).decode()}
     # By it, upgrades of the release know how long the certificate is valid.
-    return {"data": data, "metadata": {"annotations": {"headgate/not-after": str(int(end.timestamp()))}}}
+    return data, {"headgate/not-after": str(int(end.timestamp()))}
 
 
 def _builder(leaf: dict[str, Any], now: datetime, end: datetime) -> x509.CertificateBuilder:

@@ -70,6 +70,35 @@ def test_a_certificate_is_renewed_in_time_and_upgrades_keep_its_successor(
     assert {name: again[f"Secret/{name}"]["data"] for name in SECRETS} == renewed
 
 
+def test_a_renewed_certificate_still_belongs_to_the_program_that_made_it(
+    installed: Release, program: ModuleType
+) -> None:
+    objects = installed.upgrade(VALUES)
+    # Helm 4 and Flux apply server-side: fields that another manager has changed, they do not change again.
+    applied = {
+        "manager": "helm-controller",
+        "operation": "Apply",
+        "fieldsV1": {"f:data": {}, "f:metadata": {}},
+    }
+    other = {"manager": "reflector", "operation": "Apply", "fieldsV1": {"f:metadata": {}}}
+    name = SECRETS[0]
+    by_apply = stored(installed, name)
+    by_apply["metadata"]["managedFields"] = [other, applied]
+    installed.cluster.put(by_apply)
+    run(program, installed, objects, NOW + 300 * DAY)
+    assert [(query, kind) for query, kind, _ in installed.cluster.patches] == [
+        ("fieldManager=helm-controller&force=true", "application/apply-patch+yaml"),
+        *[("fieldManager=helm", "application/merge-patch+json")] * 3,
+    ]
+    # Apply removes fields that its manager leaves out.
+    body = installed.cluster.patches[0][2]
+    made = objects[f"Secret/{name}"]
+    assert body["metadata"]["labels"] == made["metadata"]["labels"]
+    assert body["metadata"]["annotations"].keys() == made["metadata"]["annotations"].keys()
+    assert (body["type"], body["data"].keys()) == (made["type"], made["data"].keys())
+    assert body["data"]["ca.crt"] == made["data"]["ca.crt"]
+
+
 def test_the_job_has_access_to_the_generated_certificates_alone(installed: Release) -> None:
     objects = installed.upgrade(VALUES)
     assert not list(problems(objects))
