@@ -112,6 +112,8 @@ def test_cert_manager_issues_and_renews_the_same_certificates() -> None:
     assert server["issuerRef"]["name"] == "demo-headgate-grpc-ca"
     authority = objects["Certificate/demo-headgate-grpc-ca"]["spec"]
     assert authority["isCA"] is True
+    # With a new key, which is cert-manager's default, no certificate of the authority would stay valid.
+    assert authority["privateKey"]["rotationPolicy"] == "Never"
     assert objects["Issuer/demo-headgate-grpc-ca"]["spec"] == {"ca": {"secretName": authority["secretName"]}}
     identities = {"dataplane-tls": "dataplane", "service-orders-tls": "service/orders"}
     for secret, path in identities.items():
