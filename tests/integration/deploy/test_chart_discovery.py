@@ -49,7 +49,17 @@ def test_a_role_in_each_namespace() -> None:
     found = {f"{one['kind']} {one['metadata']['namespace']}": one for one in documents}
     assert set(found) == {"Role shop", "RoleBinding shop", "Role web", "RoleBinding web"}
     assert found["Role shop"]["rules"] == MAY
+    # A release of the same name in another namespace may discover the same services.
+    assert {one["metadata"]["name"] for one in documents} == {"prod-demo-headgate-discovery"}
     assert not list(problems(found))
+
+
+def test_its_objects_have_the_annotations_of_all() -> None:
+    noted = {"commonAnnotations": {"cost": "1"}}
+    for values in (discovering(), discovering(namespaces=["prod"])):
+        objects = {key: one for key, one in render(values | noted).items() if "Role" in key}
+        assert objects
+        assert all(one["metadata"]["annotations"] == {"cost": "1"} for one in objects.values())
 
 
 @pytest.mark.parametrize("enabled", [True, False])
