@@ -65,6 +65,11 @@ annotations: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
+{{/* The host that listens on all addresses of the pods. */}}
+{{- define "headgate.anyHost" -}}
+{{ eq .Values.ipFamily "IPv6" | ternary "[::]" "0.0.0.0" }}
+{{- end }}
+
 {{/* host:port by which data planes find the control planes: a headless Service, so that they see every one of them. */}}
 {{- define "headgate.controlplaneAddress" -}}
 {{ include "headgate.name" (list . "controlplane-headless") }}:50051

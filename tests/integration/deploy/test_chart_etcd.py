@@ -61,6 +61,23 @@ def test_members_have_certificates_for_their_names_of_an_authority_of_their_own(
     assert {"--client-cert-auth=true", "--peer-client-cert-auth=true"} <= set(command(objects))
 
 
+def test_members_listen_on_the_addresses_that_pods_have() -> None:
+    for family, host in (("IPv4", "0.0.0.0"), ("IPv6", "[::]")):
+        listening = [each for each in command(render({**plain(), "ipFamily": family})) if "--listen" in each]
+        assert len(listening) == 3
+        assert all(f"://{host}:" in each for each in listening)
+
+
+def test_the_number_of_members_stays_except_for_a_restore(installed: Release) -> None:
+    installed.upgrade(plain())
+    with pytest.raises(helm.HelmError, match=r"has 3 members.*restore a snapshot"):
+        installed.upgrade(plain(replicas=5))
+    installed.upgrade(plain())
+    restored = {"dataDir": "restored", "replicas": 5}
+    assert len(installed.upgrade(plain(restore={"snapshot": "a.db"}, **restored))) > 0
+    assert installed.upgrade(plain(**restored))[f"StatefulSet/{NAME}"]["spec"]["replicas"] == 5
+
+
 def test_members_are_kept_apart_and_their_majority_is_protected() -> None:
     objects = render(plain())
     spec = objects[f"StatefulSet/{NAME}"]["spec"]

@@ -1,7 +1,7 @@
 {{/* The variables of the control plane that the chart sets. */}}
 {{- define "headgate.controlplane.env" -}}
 {{- $plane := .Values.controlplane }}
-{{- $any := eq .Values.ipFamily "IPv6" | ternary "[::]" "0.0.0.0" }}
+{{- $any := include "headgate.anyHost" . }}
 {{- $self := eq .Values.ipFamily "IPv6" | ternary "[$(POD_IP)]" "$(POD_IP)" }}
 - {name: ADMIN_LISTEN, value: "{{ $any }}:8080"}
 - {name: GRPC_LISTEN, value: "{{ $any }}:50051"}

@@ -4,7 +4,7 @@
 {{- $any := include "headgate.dataplane.host" . }}
 - {name: LISTEN, value: "{{ $plane.http.enabled | ternary $any "127.0.0.1" }}:8000"}
 # Probes and Prometheus reach the status port from outside the pod; no Service of traffic leads to it.
-- {name: STATUS_LISTEN, value: "{{ eq .Values.ipFamily "IPv6" | ternary "[::]" "0.0.0.0" }}:8001"}
+- {name: STATUS_LISTEN, value: "{{ include "headgate.anyHost" . }}:8001"}
 - {name: CONTROLPLANE, value: {{ include "headgate.controlplaneAddress" . | quote }}}
 - {name: CACHE_DIR, value: /var/lib/headgate/cache}
 - {name: WORKERS, value: {{ $plane.workers | quote }}}
