@@ -37,7 +37,7 @@ def test_control_planes_may_be_restricted_to_etcd_and_each_other() -> None:
     objects = render({**NEEDED, "networkPolicy": policy, "etcd": {"endpoints": endpoints}})
     rules = objects["NetworkPolicy/demo-headgate-controlplane"]["spec"]["egress"]
     assert [sorted({port["port"] for port in rule["ports"]}) for rule in rules] == [
-        [53],
+        [53, 5353],
         [2379, 2380, 2381],
         [50051],
     ]
