@@ -78,6 +78,10 @@ monitoring.podMonitor and monitoring.serviceMonitor would collect everything twi
 {{- $path := index . 0 }}{{ $service := index . 1 }}
 {{- $ports := 0 }}
 {{- range $service.nodePorts }}{{ $ports = add $ports . }}{{ end }}
+{{- $fixed := without (values $service.nodePorts | toStrings) "0" }}
+{{- if ne (len $fixed) (len (uniq $fixed)) }}
+{{ $path }}.nodePorts names one port twice
+{{- end }}
 {{- if eq $service.type "ClusterIP" }}
 {{- if $ports }}
 {{ $path }}.nodePorts needs {{ $path }}.type NodePort or LoadBalancer

@@ -46,25 +46,42 @@ topologySpreadConstraints: {{- include "headgate.spread" (list (include "headgat
 {{- with $plane.initContainers }}
 initContainers: {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- with $plane.extraPodSpec }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
-{{/* Takes (list selector constraints). Pods of an earlier revision do not count, or a rollout would end unbalanced. */}}
+{{/*
+Takes (list selector constraints). Pods of an earlier revision do not count, or a rollout would end unbalanced. Nodes
+with taints do not count either: a node without pods that can have none would limit all others to maxSkew pods.
+*/}}
 {{- define "headgate.spread" -}}
 {{- $selector := index . 0 | fromYaml }}
 {{- range index . 1 }}
-{{- $own := dict "labelSelector" (dict "matchLabels" $selector) "matchLabelKeys" (list "pod-template-hash") }}
-- {{ hasKey . "labelSelector" | ternary . (merge (dict) . $own) | toYaml | nindent 2 | trim }}
+{{- $own := dict "nodeTaintsPolicy" "Honor" }}
+{{- if not (hasKey . "labelSelector") }}
+{{- $own = merge $own (dict "labelSelector" (dict "matchLabels" $selector) "matchLabelKeys" (list "pod-template-hash")) }}
+{{- end }}
+- {{ merge (dict) . $own | toYaml | nindent 2 | trim }}
 {{- end }}
 {{- end }}
 
-{{/* Environment variables: those of the chart, replaced and followed by the user's. Takes (list plane chart's). */}}
+{{/*
+Environment variables: those of the chart, replaced and followed by the user's. Those of the chart that refer to others,
+$(NAME), are last: Kubernetes inserts only variables before them. Takes (list plane chart's).
+*/}}
 {{- define "headgate.env" -}}
 {{- $plane := index . 0 }}
 {{- $listed := dict }}
 {{- range $plane.extraEnv }}{{ $_ := set $listed .name true }}{{ end }}
+{{- $referring := list }}
 {{- range index . 1 | fromYamlArray }}
 {{- if not (or (hasKey $listed .name) (hasKey $plane.env .name)) }}
+{{- if contains "$(" (get . "value" | default "") }}
+{{- $referring = append $referring . }}
+{{- else }}
 - {{ toYaml . | nindent 2 | trim }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- range $name, $value := $plane.env }}
@@ -72,8 +89,8 @@ initContainers: {{- toYaml . | nindent 2 }}
 - {name: {{ $name | quote }}, value: {{ $value | quote }}}
 {{- end }}
 {{- end }}
-{{- with $plane.extraEnv }}
-{{ toYaml . }}
+{{- range concat $plane.extraEnv $referring }}
+- {{ toYaml . | nindent 2 | trim }}
 {{- end }}
 {{- end }}
 

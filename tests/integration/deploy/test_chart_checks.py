@@ -28,6 +28,14 @@ MISTYPED: dict[str, tuple[dict[str, Any], str]] = {
         "/controlplane/image/digest",
     ),
     "a registry with a scheme": ({"image": {"registry": "https://registry.example.org"}}, "/image/registry"),
+    "a field that has a value of its own": (
+        {"dataplane": {"extraPodSpec": {"nodeSelector": {"a": "b"}}}},
+        "/dataplane/extraPodSpec/nodeSelector",
+    ),
+    "a field of a Service that has a value of its own": (
+        {"dataplane": {"service": {"extraSpec": {"type": "NodePort"}}}},
+        "/dataplane/service/extraSpec/type",
+    ),
     "an unknown mode": ({"dataplane": {"rateLimit": {"mode": "global"}}}, "/dataplane/rateLimit/mode"),
 }
 CLUSTER_IP: dict[str, dict[str, Any]] = {
@@ -77,6 +85,19 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "namespaces without discovery": (
         {"controlplane": {"discovery": {"kubernetes": {"namespaces": ["shop"]}}}},
         "controlplane.discovery.kubernetes.enabled",
+    ),
+    "one node port twice": (
+        {
+            "dataplane": {
+                "tls": {"enabled": True, "secrets": ["a"]},
+                "service": {"type": "NodePort", "nodePorts": {"http": 30080, "https": 30080}},
+            }
+        },
+        "names one port twice",
+    ),
+    "a login for the etcd of the release": (
+        {"etcd": {"enabled": True, "tls": {"enabled": False}, "authSecret": "login"}},
+        "etcd.authSecret is the login of an etcd of yours",
     ),
     "two monitors": (
         {"monitoring": {"podMonitor": {"enabled": True}, "serviceMonitor": {"enabled": True}}},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -55,6 +56,24 @@ def test_pods_of_one_revision_spread_over_zones_and_nodes(default: Objects, plan
         assert each["matchLabelKeys"] == ["pod-template-hash"]
 
 
+@pytest.mark.parametrize(
+    "own", [{}, {"labelSelector": {"matchLabels": {"app": "gate"}}}], ids=["ours", "theirs"]
+)
+def test_nodes_with_taints_do_not_limit_the_pods_on_others(own: dict[str, Any]) -> None:
+    # Such a node never has a pod: with DoNotSchedule, the others would get maxSkew each.
+    term = {
+        "maxSkew": 1,
+        "topologyKey": "kubernetes.io/hostname",
+        "whenUnsatisfiable": "DoNotSchedule",
+        **own,
+    }
+    for policy, expected in (({}, "Honor"), ({"nodeTaintsPolicy": "Ignore"}, "Ignore")):
+        plane = {"topologySpreadConstraints": [{**term, **policy}]}
+        (found,) = pod(render({**NEEDED, "dataplane": plane}), "dataplane")["topologySpreadConstraints"]
+        assert found["nodeTaintsPolicy"] == expected
+        assert found.items() >= term.items()
+
+
 def test_the_grace_period_follows_the_drain() -> None:
     objects = render({**NEEDED, "dataplane": {"drainTimeout": 100, "preStopSeconds": 20}})
     assert pod(objects, "dataplane")["terminationGracePeriodSeconds"] == 130
@@ -67,6 +86,45 @@ def test_variables_of_the_user_replace_those_of_the_chart() -> None:
     plane = {"env": {"WORKERS": "3", "NODE": "a"}, "extraEnv": [{"name": "NODE", "value": "b"}]}
     objects = render({**NEEDED, "dataplane": plane})
     assert [variable(objects, "dataplane", name) for name in ("WORKERS", "NODE")] == ["3", "b"]
+
+
+def test_variables_come_after_those_that_they_refer_to() -> None:
+    host = {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}}
+    for plane in ({}, {"extraEnv": [host]}, {"env": {"POD_IP": "192.0.2.1", "Z": "$(LOG_LEVEL)"}}):
+        names: list[str] = []
+        for entry in container(render({**NEEDED, "controlplane": plane}), "controlplane")["env"]:
+            assert set(re.findall(r"\$\((\w+)\)", entry.get("value", ""))) <= set(names)
+            names.append(entry["name"])
+
+
+def test_another_autoscaler_may_own_the_replicas() -> None:
+    for replicas in (None, 3):
+        values = {"replicas": replicas, "autoscaling": {"enabled": False}}
+        found = render({**NEEDED, "dataplane": values})
+        assert found["Deployment/demo-headgate-dataplane"]["spec"].get("replicas") == replicas
+        assert ("replicas" in found["Deployment/demo-headgate-dataplane"]["spec"]) is (replicas is not None)
+
+
+def test_a_cluster_may_choose_the_user() -> None:
+    # OpenShift refuses the ids of the chart.
+    anyone: dict[str, Any] = dict.fromkeys(("runAsUser", "runAsGroup", "fsGroup"))
+    values = {name: {"podSecurityContext": anyone} for name in PLANES}
+    objects = render({**NEEDED, **values})
+    for plane in PLANES:
+        assert pod(objects, plane)["securityContext"] == {
+            "runAsNonRoot": True,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }
+
+
+def test_further_objects_belong_to_the_release() -> None:
+    scaled = {
+        "apiVersion": "keda.sh/v1alpha1",
+        "kind": "ScaledObject",
+        "metadata": {"name": "gate"},
+        "spec": {"scaleTargetRef": {"name": "demo-headgate-dataplane"}},
+    }
+    assert render({**NEEDED, "extraObjects": [scaled]})["ScaledObject/gate"] == scaled
 
 
 @pytest.mark.parametrize("plane", PLANES)
@@ -95,6 +153,14 @@ def test_a_load_balancer_has_its_settings() -> None:
     assert found["metadata"]["annotations"] == {"a": "b"}
     for name in ("type", "loadBalancerClass", "loadBalancerSourceRanges", "externalTrafficPolicy"):
         assert found["spec"][name] == LOAD_BALANCER[name]
+
+
+@pytest.mark.parametrize("plane", PLANES)
+@pytest.mark.parametrize("kind", ["LoadBalancer", "NodePort", "ClusterIP"])
+def test_load_balancers_choose_their_health_probes(plane: str, kind: str) -> None:
+    # With appProtocol, Azure's would ask for `/`, which has no route.
+    found = ports(render({**NEEDED, plane: {"service": {"type": kind}}}), plane)
+    assert all(("appProtocol" in port) is (kind != "LoadBalancer") for port in found.values())
 
 
 def test_pods_with_ipv6_addresses_listen_on_them() -> None:

@@ -28,6 +28,10 @@ POD: dict[str, Any] = {
     "nodeSelector": {"kubernetes.io/os": "linux"},
     "tolerations": [{"key": "edge", "operator": "Exists"}],
     "affinity": {"nodeAffinity": {}},
+    "extraPodSpec": {
+        "dnsConfig": {"options": [{"name": "ndots", "value": "2"}]},
+        "hostAliases": [{"ip": "192.0.2.1", "hostnames": ["a.example.org"]}],
+    },
     "topologySpreadConstraints": [],
     "strategy": {"type": "Recreate"},
     "preStopSeconds": 0,
@@ -43,6 +47,7 @@ LOAD_BALANCER: dict[str, Any] = {
     "loadBalancerClass": "example.org/internal",
     "loadBalancerSourceRanges": ["192.0.2.0/24"],
     "externalTrafficPolicy": "Local",
+    "extraSpec": {"healthCheckNodePort": 30999, "sessionAffinity": "ClientIP"},
     "annotations": {"a": "b"},
     "labels": {"a": "b"},
 }
@@ -180,6 +185,25 @@ RISKS: dict[str, tuple[dict[str, Any], str]] = {
     "plain tokens": ({"controlplane": {"service": {"type": "LoadBalancer"}}}, "set grpcTls.enabled"),
     "one control plane": ({"controlplane": {"replicas": 1}}, "controlplane.replicas"),
     "metrics behind a policy": ({"networkPolicy": {"enabled": True}}, "networkPolicy.monitoring"),
+    "an Ingress behind a policy": (
+        {
+            "networkPolicy": {"enabled": True},
+            "controlplane": {"ingress": {"enabled": True, "hosts": ["a.example.org"]}},
+        },
+        "networkPolicy.admin",
+    ),
+    "a budget of all control planes": (
+        {"controlplane": {"pdb": {"minAvailable": 2}}},
+        "controlplane can be drained",
+    ),
+    "a budget of all data planes": (
+        {"dataplane": {"pdb": {"minAvailable": "100%"}}},
+        "dataplane can be drained",
+    ),
+    "a budget of nothing": (
+        {"dataplane": {"autoscaling": {"enabled": False}, "pdb": {"maxUnavailable": 0}}},
+        "dataplane can be drained",
+    ),
     "two ways to an address": (
         {
             "dataplane": {
@@ -198,7 +222,19 @@ def test_the_notes_warn_of_risks(values: dict[str, Any], advice: str) -> None:
     assert advice in notes_of(values).partition("Before you go into production:\n")[2]
 
 
-@pytest.mark.parametrize("values", [{}, PRODUCTION], ids=["defaults", "production"])
+BUDGETS: list[dict[str, Any]] = [
+    {"pdb": {"minAvailable": 1}},
+    {"pdb": {"minAvailable": "50%"}},
+    {"pdb": {"maxUnavailable": "25%"}},
+    {"replicas": None, "autoscaling": {"enabled": False}, "pdb": {"minAvailable": 2}},
+]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{}, PRODUCTION, *({"dataplane": each} for each in BUDGETS)],
+    ids=["defaults", "production", *(str(each["pdb"]) for each in BUDGETS)],
+)
 def test_good_values_have_no_warning(values: dict[str, Any]) -> None:
     assert "Before you go" not in notes_of(values)
 
