@@ -26,8 +26,8 @@ GATHER = 0.1
 RETRY = 1.0
 """Seconds until what the store did not take is tried again."""
 
-Tell = Callable[[str, Answer], None]
-"""Takes the answer for a service."""
+Tell = Callable[[str, Discovery, Answer], None]
+"""Takes the answer of a source for a service."""
 
 
 class Known(Protocol):
@@ -116,9 +116,9 @@ class Discoverer:
             return RETRY
         return GATHER
 
-    def tell(self, service_name: str, answer: Answer) -> None:
-        """A source has answered."""
-        if service_name in self._wanted:
+    def tell(self, service_name: str, source: Discovery, answer: Answer) -> None:
+        """A source has answered. One that is not wanted any more may still do so while it is stopped."""
+        if self._wanted.get(service_name) == source:
             self._answers[service_name] = answer
             self._due.add(service_name)
             self._wake.set()

@@ -18,7 +18,7 @@ STEADY = 120.0
 """Seconds; a failure after so long is the first one."""
 MOST_GONE = 3
 """Versions in a row that are gone at once, until that is a problem."""
-GATHER = 0.5
+GATHER = 0.2
 """Seconds in which the changes of a Service are gathered, so that its endpoints are not gone through for each of them.
 The first one is told at once."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from controlplane.discovery import backoff, dns, slices
@@ -30,6 +31,19 @@ Key = tuple[str, str]
 """The kind of a source, and its name: a service for DNS, a namespace of Kubernetes."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A source that is wanted. It lives as long as its task: it must not hold what is wanted of others."""
+
+    services: Mapping[str, Discovery]
+    begin: Callable[[], Coroutine[None, None, None]]
+
+    @property
+    def what(self) -> Hashable:
+        """What it follows."""
+        return frozenset(self.services.items())
+
+
 class AllSources:
     """Runs the sources that are wanted. A source that does not change keeps running."""
 
@@ -45,13 +59,13 @@ class AllSources:
         """Follow the sources of these services, and no others."""
         work = {**self._names(wanted, tell), **self._namespaces(wanted, tell)}
         for key, (what, task) in list(self._running.items()):
-            if key not in work or work[key][0] != what:
+            if key not in work or work[key].what != what:
                 task.cancel()
                 del self._running[key]
-        for key, (what, begin) in work.items():
+        for key, one in work.items():
             if key not in self._running:
-                steady = _steady(begin, partial(self._fault, key, wanted, tell))
-                self._running[key] = what, asyncio.create_task(steady, name=f"discovery: {' '.join(key)}")
+                steady = _steady(one.begin, partial(_fault, one.services, tell))
+                self._running[key] = one.what, asyncio.create_task(steady, name=f"discovery: {' '.join(key)}")
 
     async def stop(self) -> None:
         """Follow none."""
@@ -61,55 +75,55 @@ class AllSources:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _fault(self, key: Key, wanted: Mapping[str, Discovery], tell: Tell) -> None:
-        for service, one in wanted.items():
-            source = one.kubernetes
-            if key in (("dns", service), ("namespace", source.namespace if source else "")):
-                tell(service, silent("internal error; see the control plane's log"))
-
     def _names(self, wanted: Mapping[str, Discovery], tell: Tell) -> dict[Key, _Work]:
-        found = {service: one.dns for service, one in wanted.items() if one.dns is not None}
-        for service in list(found)[MOST_NAMES:]:
-            tell(service, silent(f"more than {MOST_NAMES} services are discovered by DNS"))
-            del found[service]
+        found = [service for service, one in wanted.items() if one.dns is not None]
+        for service in found[MOST_NAMES:]:
+            reason = f"more than {MOST_NAMES} services are discovered by DNS"
+            tell(service, wanted[service], silent(reason))
         return {
-            ("dns", service): (
-                source,
-                partial(dns.follow, source, self._resolver, self._complaint, partial(tell, service)),
-            )
-            for service, source in found.items()
+            ("dns", service): self._name(service, wanted[service], tell) for service in found[:MOST_NAMES]
         }
 
+    def _name(self, service: str, one: Discovery, tell: Tell) -> _Work:
+        assert one.dns is not None
+        asked = partial(dns.follow, one.dns, self._resolver, self._complaint, partial(tell, service, one))
+        return _Work({service: one}, asked)
+
     def _namespaces(self, wanted: Mapping[str, Discovery], tell: Tell) -> dict[Key, _Work]:
-        grouped: dict[str, dict[str, KubernetesSource]] = {}
+        grouped: dict[str, dict[str, Discovery]] = {}
         for service, one in sorted(wanted.items()):
             if one.kubernetes is not None:
-                grouped.setdefault(one.kubernetes.namespace, {})[service] = one.kubernetes
+                grouped.setdefault(one.kubernetes.namespace, {})[service] = one
         for namespace in list(grouped) if self._api is None else list(grouped)[MOST_NAMESPACES:]:
             more = f"services are discovered in more than {MOST_NAMESPACES} namespaces"
             for service in grouped.pop(namespace):
-                tell(service, silent(NO_ACCESS if self._api is None else more))
+                tell(service, wanted[service], silent(NO_ACCESS if self._api is None else more))
         return {
-            ("namespace", name): (frozenset(sources.items()), partial(self._follow, name, sources, tell))
-            for name, sources in grouped.items()
+            ("namespace", name): _Work(services, partial(self._follow, name, services, tell))
+            for name, services in grouped.items()
         }
 
-    async def _follow(self, name: str, sources: Mapping[str, KubernetesSource], tell: Tell) -> None:
+    async def _follow(self, name: str, services: Mapping[str, Discovery], tell: Tell) -> None:
         assert self._api is not None
-
-        of: dict[str, list[str]] = {}
-        for service, source in sources.items():
-            of.setdefault(source.service, []).append(service)
+        of: dict[str, list[tuple[str, Discovery, KubernetesSource]]] = {}
+        for service, one in services.items():
+            if one.kubernetes is not None:
+                of.setdefault(one.kubernetes.service, []).append((service, one, one.kubernetes))
 
         def changed(name: str, found: Sequence[Slice]) -> None:
-            for service in of[name]:
-                tell(service, slices.answer(sources[service], found, self._complaint))
+            for service, one, source in of[name]:
+                tell(service, one, slices.answer(source, found, self._complaint))
 
         def failed(reason: str) -> None:
-            for service in sources:
-                tell(service, silent(reason))
+            for service, one in services.items():
+                tell(service, one, silent(reason))
 
         await Namespace(self._api, name, frozenset(of), changed, failed).run()
+
+
+def _fault(services: Mapping[str, Discovery], tell: Tell) -> None:
+    for service, one in services.items():
+        tell(service, one, silent("internal error; see the control plane's log"))
 
 
 async def _steady(begin: Callable[[], Coroutine[None, None, None]], fault: Callable[[], None]) -> None:
@@ -121,7 +135,3 @@ async def _steady(begin: Callable[[], Coroutine[None, None, None]], fault: Calla
             logger.exception("a source of discovery failed")
             fault()
         await asyncio.sleep(backoff.LONGEST)
-
-
-_Work = tuple[Hashable, Callable[[], Coroutine[None, None, None]]]
-"""What a source follows, and how it begins."""

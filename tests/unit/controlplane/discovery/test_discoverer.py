@@ -35,10 +35,15 @@ class Scripted:
 
     def __init__(self) -> None:
         self.wanted: dict[str, Discovery] = {}
-        self.tell: Tell = lambda service, answer: None
+        self.takes: Tell = lambda service, source, answer: None
 
     def follow(self, wanted: Mapping[str, Discovery], tell: Tell) -> None:
-        self.wanted, self.tell = dict(wanted), tell
+        self.wanted, self.takes = dict(wanted), tell
+
+    def tell(self, service: str, answer: Answer) -> None:
+        """The source that is wanted now answers; without one, nothing does."""
+        if service in self.wanted:
+            self.takes(service, self.wanted[service], answer)
 
     async def stop(self) -> None:
         self.wanted = {}
@@ -191,7 +196,6 @@ async def test_without_discovery_the_instances_go_and_are_forgotten() -> None:
         await bed.service(discovery=None)
         await bed.serves()
         await eventually(lambda: not bed.plane.watcher.remembered)
-        bed.sources.tell("orders", Answer((found(2),)))
         await bed.service()
         assert not bed.served
 
@@ -324,3 +328,19 @@ async def test_a_service_with_many_instances_is_written_less_often(monkeypatch: 
         bed.sources.tell("orders", Answer((found(1),)))
         await bed.serves("orders/i1")
         assert asyncio.get_running_loop().time() >= began + 0.6
+
+
+async def test_a_former_source_that_answers_while_it_is_stopped_is_not_heard() -> None:
+    async with running() as bed:
+        await bed.service()
+        former = bed.sources.wanted["orders"]
+        other = {**SERVICE, "discovery": {"dns": {"name": "other.example", "port": 80}}}
+        await bed.plane.commands.put("service", other, author="test")
+        await eventually(lambda: bed.sources.wanted["orders"] != former)
+        bed.sources.takes("orders", former, Answer((found(1),)))
+        bed.sources.tell("orders", Answer((found(2),)))
+        await bed.serves("orders/i2")
+        bed.sources.takes("orders", former, Answer((found(1),)))
+        bed.sources.tell("orders", Answer((found(2), found(3))))
+        await bed.serves("orders/i2", "orders/i3")
+        assert bed.counts.written == 2

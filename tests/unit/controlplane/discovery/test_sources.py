@@ -40,7 +40,7 @@ class Bed:
         self.answers: dict[str, Answer] = {}
 
     def follow(self, wanted: Mapping[str, Discovery]) -> None:
-        self.sources.follow(wanted, self.answers.__setitem__)
+        self.sources.follow(wanted, lambda service, source, answer: self.answers.update({service: answer}))
 
 
 @pytest.fixture
