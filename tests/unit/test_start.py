@@ -1,4 +1,4 @@
-"""The planes' commands while they still import: PID 1 of a container has no default for signals."""
+"""Commands while they still import: PID 1 of a container has no default for signals."""
 
 from __future__ import annotations
 
@@ -38,3 +38,14 @@ def test_a_signal_during_the_import_ends_the_process(
         assert process.stdout.readline() == "importing\n"
         process.send_signal(number)
         assert process.wait(timeout=60) == 0
+
+
+def test_a_signal_ends_the_command_line_as_pid_1() -> None:
+    script = "import os\nos.getpid = lambda: 1\n" + SCRIPT.format(plane="headgate.cli", swallowed=False)
+    script = script.replace("headgate.cli.__main__", "headgate.cli.app").replace(".start import", " import")
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "importing\n"
+        # The default, which the kernel keeps from PID 1, would be -SIGTERM here.
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 128 + signal.SIGTERM

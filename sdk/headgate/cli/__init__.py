@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 _EXTRA = ("httpx", "rich", "typer", "yaml")
 
 
 def main() -> None:
     """Run the command line; say how to install it when its extra is missing."""
+    if os.getpid() == 1:
+        # PID 1 of a container gets no signal that it has no handler for. `headgate register` sets its own later.
+        signal.signal(signal.SIGTERM, _end)
     # Python sets these to None when they are closed, as `<&-` and `>&-` do.
     sys.stdin = sys.stdin or Path(os.devnull).open()  # noqa: SIM115
     sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115
@@ -37,3 +42,8 @@ def main() -> None:
         with kept_together(os.environ):
             app()
     app()
+
+
+def _end(number: int, _: object) -> NoReturn:
+    """End as other processes do. An exception could be lost: imports run callbacks that swallow it."""
+    os._exit(128 + number)

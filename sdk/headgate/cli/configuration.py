@@ -185,6 +185,8 @@ def drain_instance(
     headgate drain orders "$(hostname)-9000" --timeout 25
     headgate drain orders orders-1 --undo
     """
+    # As the SDK: a variable that comes from a file may end in a line break.
+    instance = instance.strip()
     if undo:
         drain.undo(ctx.obj, service, instance)
         print_line(f"Instance {service}/{instance} takes requests again")

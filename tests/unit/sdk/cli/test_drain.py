@@ -30,11 +30,12 @@ async def test_drained(run: Any, in_a_pod: FakeRegistry) -> None:
     assert in_a_pod.waits == [3.0]
 
 
+@pytest.mark.parametrize("value", ["a", "a\n", " a "])
 async def test_named_by_the_environment(
-    run: Any, in_a_pod: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+    run: Any, in_a_pod: FakeRegistry, monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
     """A preStop hook has no shell to expand a variable."""
-    monkeypatch.setenv("HEADGATE_INSTANCE", "a")
+    monkeypatch.setenv("HEADGATE_INSTANCE", value)
     result = await asyncio.to_thread(run, "drain", "orders")
     assert (result.exit_code, result.stdout) == (0, "Instance orders/a is drained\n")
 
