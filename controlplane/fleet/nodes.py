@@ -114,9 +114,9 @@ class Fleet:
 
         Some may serve a later one already, which another control plane sent first. False when none serves this one now.
         """
-        here = (standing_of(node) for node in self._nodes.values() if node.connected and node.digest)
+        others = (node for node in self._nodes.values() if node.connected and node.digest not in ("", digest))
         return self.tally.all_have_served(revision, digest) and all(
-            one.has_served(revision, digest) for one in here
+            standing_of(node).has_served(revision, digest) for node in others
         )
 
     # What other control planes tell
