@@ -20,9 +20,10 @@ from dataplane.gateway.policy.advertise import (
 )
 from dataplane.gateway.policy.concurrency import Concurrency
 from dataplane.gateway.policy.counter import Counter, Unlimited
-from dataplane.gateway.policy.limiter import Limiter, TooMany, Unanswered
+from dataplane.gateway.policy.limiter import Limiter
 from dataplane.gateway.policy.permit import Caller
 from dataplane.gateway.policy.resources import Limit
+from dataplane.gateway.policy.too_many import TooMany, Unanswered
 from dataplane.proxy.exchange import Exchange, Fields
 
 _WAIT: Final = 1.0

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from dataplane.gateway.policy.authenticate import canonical
-from dataplane.gateway.policy.limiter import short
+from dataplane.gateway.policy.bucket_keys import short
 from dataplane.gateway.policy.permit import Caller
 from dataplane.gateway.policy.resources import Limit, LimitKey
 from dataplane.proxy.exchange import Exchange

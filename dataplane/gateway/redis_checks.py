@@ -15,9 +15,10 @@ from dataplane.gateway.checks import Check
 from dataplane.gateway.limit_keys import KeyMaker, key_maker
 from dataplane.gateway.policy.counter import Counter
 from dataplane.gateway.policy.in_redis import InRedis
-from dataplane.gateway.policy.limiter import Limiter, TooMany
+from dataplane.gateway.policy.limiter import Limiter
 from dataplane.gateway.policy.permit import Caller, Permit
 from dataplane.gateway.policy.resources import Limit, StoreFailure
+from dataplane.gateway.policy.too_many import TooMany
 from dataplane.gateway.policy.window import Answer, Window
 from dataplane.gateway.store import Order, Store
 from dataplane.proxy.exchange import Exchange

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from dataplane.gateway.policy.authenticate import Unauthenticated
 from dataplane.gateway.policy.authorize import Forbidden
-from dataplane.gateway.policy.limiter import TooMany, Unanswered
 from dataplane.gateway.policy.resources import LimitMode
 from dataplane.gateway.policy.router import AmbiguousPath, MethodNotAllowed, NotFound
+from dataplane.gateway.policy.too_many import TooMany, Unanswered
 from dataplane.gateway.redis_checks import Uncounted
 from dataplane.proxy.errors import (
     AboutServer,

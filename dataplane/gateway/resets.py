@@ -11,7 +11,8 @@ from collections.abc import Callable, Collection
 from typing import Final
 
 from dataplane.gateway.policy.breakers import Breakers
-from dataplane.gateway.policy.limiter import Limiter, label, short
+from dataplane.gateway.policy.bucket_keys import label, short
+from dataplane.gateway.policy.limiter import Limiter
 from dataplane.gateway.policy.resources import LimitMode, Reset
 from dataplane.gateway.policy.window import reset
 from dataplane.gateway.store import NoStore, Store

@@ -8,7 +8,8 @@ from typing import Any
 
 from dataplane.gateway.policy.breaker import CircuitReport
 from dataplane.gateway.policy.breakers import Breakers
-from dataplane.gateway.policy.limiter import BucketReport, Limiter
+from dataplane.gateway.policy.bucket_reports import BucketReport
+from dataplane.gateway.policy.limiter import Limiter
 from dataplane.gateway.policy.resources import BUILTIN
 from dataplane.observe.record import Recorder
 

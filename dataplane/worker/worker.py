@@ -26,7 +26,8 @@ from dataplane.config.builtin import status_items
 from dataplane.config.decode import Part, read_part
 from dataplane.config.table import Problem, Steps, TableError
 from dataplane.gateway.decide import Gateway
-from dataplane.gateway.policy.limiter import BucketReport, Limiter
+from dataplane.gateway.policy.bucket_reports import BucketReport
+from dataplane.gateway.policy.limiter import Limiter
 from dataplane.gateway.policy.resources import coarse_limit
 from dataplane.gateway.resets import Outcome
 from dataplane.observe import logs

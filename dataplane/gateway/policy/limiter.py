@@ -7,15 +7,13 @@ name: the routes that name it share them.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Mapping
 from hashlib import blake2b
-from heapq import nsmallest
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
-from dataplane.gateway.policy.advertise import LARGEST
+from dataplane.gateway.policy.bucket_keys import label, short
+from dataplane.gateway.policy.bucket_reports import NODE, WORKER, BucketReport, BucketReports, limits_of
 from dataplane.gateway.policy.buckets import Buckets, Room
 from dataplane.gateway.policy.concurrency import Concurrency
 from dataplane.gateway.policy.counter import Counter, Unlimited
@@ -25,8 +23,6 @@ from dataplane.gateway.policy.resources import Limit, LimitMode, StoreFailure
 from headgate_api.leases.messages import MOST_WANTS, Answer, Ask
 from headgate_api.leases.successor import Share
 
-_LONGEST_KEY: Final = 128
-"""Characters. Longer keys are replaced by a digest, so that clients cannot fill the memory."""
 _HIDDEN: Final = 12
 """Bytes of the keyed hash that replaces a value that may be a credential or personal."""
 _LEAST_ASKED: Final = 10
@@ -37,72 +33,10 @@ _MOST_TIDIED: Final = 1000
 _TIDY_TURNS: Final = 20
 _MOST_CARRIED: Final = 10_000
 """Keys whose state is carried over when a limit is counted in another way."""
-WORKER: Final = "worker"
-NODE: Final = "node"
-FLEET: Final = "fleet"
-REDIS: Final = "redis"
-"""The place that counts a bucket: this worker, which has a part of it; this data plane; the control plane that owns
-the limit; Redis."""
-_REPORT_EFFORT: Final = 1000
-"""Keys examined for one report; one of each limit, if there are more limits."""
-_REPORT_STEP: Final = 128
-"""Limits looked at in one step of a report, so that a report never delays requests: a third of a millisecond."""
-_FREED: Final = 4096
-"""Keys of removed limits that are freed in one step: some tenths of a millisecond."""
 _LEAST_QUIET: Final = 100
 _QUIET_TURNS: Final = 4
 """Limits without questions whose owners are asked in one turn nevertheless, so that they know that this worker exists:
 of many limits one in _QUIET_TURNS. All at once would delay requests, here and at the owners."""
-
-
-class TooMany:
-    """A refused request. `retry_after` is seconds, not rounded; `policy` the limit's RateLimit-Policy item."""
-
-    __slots__ = ("limit", "policy", "retry_after")
-
-    def __init__(self, limit: Limit, retry_after: float, policy: str) -> None:
-        self.limit = limit
-        self.retry_after = retry_after
-        self.policy = policy
-
-    def headers(self) -> tuple[tuple[str, str], ...]:
-        """Retry-After in whole seconds, rounded up (RFC 9110, 10.2.3), and the fields of the RateLimit draft."""
-        seconds = whole_seconds(self.retry_after)
-        return (
-            ("Retry-After", str(seconds)),
-            ("RateLimit", f'"{self.limit.name}";r=0;t={seconds}'),
-            ("RateLimit-Policy", self.policy),
-        )
-
-
-class Unanswered:
-    """A refused request: the owner of the limit's buckets has not answered this worker for longer than a lease, or
-    never. The client is not at fault."""
-
-    __slots__ = ("limit",)
-
-    def __init__(self, limit: Limit) -> None:
-        self.limit = limit
-
-
-@dataclass(frozen=True, slots=True)
-class BucketReport:
-    """One bucket, for operators. `key` has the names of its parts and the value, for instance "subject:alice";
-    `remaining` is tokens, or requests that may be under way where the limit has no rate."""
-
-    name: str
-    key: str
-    remaining: float
-    refused: int
-    place: str = NODE
-    held: float = 0.0
-    """The part of `remaining` that only this worker may spend, of a bucket that others have as well."""
-    away: bool = False
-    """The owner or Redis does not answer: the limit's settings apply meanwhile."""
-
-
-_Seen = tuple[float, int, Limit, str]
-"""The part that is left, from 0 to 1; refusals, below 0; limit and key."""
 
 
 class Limiter:
@@ -128,8 +62,8 @@ class Limiter:
         self._room = Room(max_keys)
         self._counters: dict[str, Counter] = {}
         self._concurrent: dict[str, Concurrency] = {}
-        self._retired: list[dict[str, Any]] = []
-        """Tables of removed limits, which `survey` empties."""
+        here = NODE if self._workers == 1 else WORKER
+        self._reports = BucketReports(self._counters, self._concurrent, here)
         self.refusals: dict[str, int] = {}
         """Requests that were refused since this was last emptied, by limit."""
 
@@ -192,7 +126,11 @@ class Limiter:
 
     def prefixes(self) -> set[int]:
         """The bits by which IPv6 addresses count in any limit in use."""
-        return {limit.address_prefix for limit in self._limits() if "address" in limit.key}
+        return {
+            limit.address_prefix
+            for limit in limits_of(self._counters, self._concurrent)
+            if "address" in limit.key
+        }
 
     def asks(self, now: float, fleet: bool) -> list[tuple[Leased, Ask]]:
         """The asks to send to the owners now: of limits of the fleet, or of limits that the workers of this data plane
@@ -354,27 +292,8 @@ class Limiter:
                 return found
 
     def survey(self, now: float, most: int = 100) -> Generator[None, None, list[BucketReport]]:
-        """`report` in steps, between which requests may be served and limits may change. Also frees the keys of removed
-        limits."""
-        while self._retired:
-            self._free()
-            yield
-        limits = list({limit.name: limit for limit in self._limits()}.values())
-        effort = max(1, _REPORT_EFFORT // max(1, len(limits)))
-        few = most // (2 * max(1, len(limits)))
-        some: list[_Seen] = []
-        rest: list[_Seen] = []
-        for first in range(0, len(limits), _REPORT_STEP):
-            if first:
-                yield
-            for limit in limits[first : first + _REPORT_STEP]:
-                seen = [self._see(limit, key, now) for key in islice(self._keys(limit), effort)]
-                seen.sort(key=_emptiness)
-                some += seen[:few]
-                rest += seen[few:]
-        some += nsmallest(most - len(some), rest, key=_emptiness)
-        some.sort(key=_emptiness)
-        return [self._row(limit, key, now) for _, _, limit, key in some if self._counts(limit)]
+        """`report` in steps, between which requests may be served and limits may change."""
+        return self._reports.survey(now, most)
 
     def _hand_out(self, now: float) -> None:
         """Give limits the shares of predecessors."""
@@ -383,71 +302,6 @@ class Limiter:
             if share is not None and leased.holder.limit.shared and leased.limit.mode is LimitMode.FLEET:
                 self._runs += 1
                 leased.succeed(share, now, self._runs)
-
-    def _free(self) -> None:
-        """Free some keys of removed limits."""
-        table = self._retired[-1]
-        for _ in range(min(_FREED, len(table))):
-            table.popitem()
-        if not table:
-            self._retired.pop()
-
-    def _see(self, limit: Limit, key: str, now: float) -> _Seen:
-        return self._share_left(limit, key, now), -self._refusals(limit, key), limit, key
-
-    def _limits(self) -> Iterator[Limit]:
-        for counter in self._counters.values():
-            yield counter.limit
-        for name, concurrency in self._concurrent.items():
-            if name not in self._counters:
-                yield concurrency.limit
-
-    def _counts(self, limit: Limit) -> bool:
-        """Whether a counter exists for this limit: it may have changed since a report began."""
-        if limit.per_second:
-            counter = self._counters.get(limit.name)
-            return counter is not None and (counter.limit is limit or counter.limit == limit)
-        concurrency = self._concurrent.get(limit.name)
-        return concurrency is not None and concurrency.limit == limit
-
-    def _keys(self, limit: Limit) -> Iterable[str]:
-        if not self._counts(limit):
-            return ()
-        if not limit.per_second:
-            return self._concurrent[limit.name].keys()
-        return self._counters[limit.name].keys()
-
-    def _row(self, limit: Limit, key: str, now: float) -> BucketReport:
-        shown, refused = label(limit, key), self._refusals(limit, key)
-        if not limit.per_second:
-            remaining = float(self._concurrent[limit.name].remaining(key))
-            return BucketReport(limit.name, shown, remaining, refused, self._here)
-        counter = self._counters[limit.name]
-        remaining = counter.remaining(key, now)
-        if isinstance(counter, Leased):
-            place = FLEET if limit.mode is LimitMode.FLEET else NODE
-            away = counter.away(now)
-            return BucketReport(limit.name, shown, remaining, refused, place, counter.held(key), away)
-        if isinstance(counter, InRedis):
-            return BucketReport(limit.name, shown, remaining, refused, REDIS, 0.0, counter.away)
-        return BucketReport(limit.name, shown, remaining, refused, self._here)
-
-    @property
-    def _here(self) -> str:
-        """The buckets that belong to this worker alone."""
-        return NODE if self._workers == 1 else WORKER
-
-    def _refusals(self, limit: Limit, key: str) -> int:
-        """Requests refused because tokens, or a place among the requests under way, were missing."""
-        concurrency = self._concurrent.get(limit.name)
-        refused = 0 if concurrency is None else concurrency.refused(key)
-        return refused + self._counters[limit.name].refused(key) if limit.per_second else refused
-
-    def _share_left(self, limit: Limit, key: str, now: float) -> float:
-        """From 0 (nothing is left) to 1."""
-        if limit.per_second:
-            return self._counters[limit.name].remaining(key, now) / limit.burst
-        return self._concurrent[limit.name].remaining(key) / limit.max_concurrent
 
     def _make(self, limit: Limit) -> Counter:
         leased = terms(limit, self._workers)
@@ -467,7 +321,7 @@ class Limiter:
         return made
 
     def _drop(self, name: str) -> None:
-        self._retired += self._counters.pop(name).leave()
+        self._reports.retire(self._counters.pop(name).leave())
         self._leased.pop(name, None)
 
     def _owner_of(self, limit: Limit) -> str:
@@ -477,27 +331,6 @@ class Limiter:
 
     def _woken(self) -> None:
         self.wake()
-
-
-def whole_seconds(seconds: float) -> int:
-    """Rounded up, at most LARGEST: a client that waits this long is not too early."""
-    return min(LARGEST, max(1, math.ceil(seconds)))
-
-
-def short(key: str) -> str:
-    """The key itself, or a shorter substitute when it is too long to be kept."""
-    if len(key) <= _LONGEST_KEY:
-        return key
-    return f"{key[:32]}…{blake2b(key.encode('utf-8', 'surrogatepass'), digest_size=16).hexdigest()}"
-
-
-def label(limit: Limit, key: str) -> str:
-    """A key as operators see it: the names of its parts and the value, for instance "subject:alice"."""
-    return f"{','.join(limit.key)}:{key}"
-
-
-def _emptiness(seen: _Seen) -> tuple[float, int]:
-    return seen[:2]
 
 
 def _nothing() -> None:

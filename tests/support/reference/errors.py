@@ -12,9 +12,9 @@ from typing import Any
 from controlplane.api.advice import ADVICE as BY_STATUS
 from dataplane.gateway.policy.authenticate import MISSING, Unauthenticated
 from dataplane.gateway.policy.authorize import Forbidden
-from dataplane.gateway.policy.limiter import TooMany, Unanswered
 from dataplane.gateway.policy.resources import Limit, Route
 from dataplane.gateway.policy.router import MethodNotAllowed
+from dataplane.gateway.policy.too_many import TooMany, Unanswered
 from dataplane.gateway.redis_checks import Uncounted
 from dataplane.gateway.refusals import TABLE, respond
 from dataplane.observe.advice import ADVICE

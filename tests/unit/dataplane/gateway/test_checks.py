@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from dataplane.gateway.checks import Checks, discard, release, tell
 from dataplane.gateway.limit_keys import claims_of, key_maker, needs_caller
-from dataplane.gateway.policy.limiter import Limiter, TooMany, Unanswered
+from dataplane.gateway.policy.limiter import Limiter
 from dataplane.gateway.policy.permit import ANONYMOUS, Caller
 from dataplane.gateway.policy.resources import Limit, LimitKey, LimitMode
+from dataplane.gateway.policy.too_many import TooMany, Unanswered
 from dataplane.gateway.refusals import respond
 from dataplane.proxy.exchange import Exchange
 from dataplane.proxy.http1.names import REQUEST_NAMES, field_sorter

@@ -10,9 +10,9 @@ from joserfc import jwk
 
 from dataplane.gateway.policy.authenticate import INVALID, MISSING, Unauthenticated
 from dataplane.gateway.policy.authorize import Forbidden
-from dataplane.gateway.policy.limiter import TooMany
 from dataplane.gateway.policy.resources import Circuit, Limit, LimitKey, Service, User, VerificationKey
 from dataplane.gateway.policy.router import MethodNotAllowed, NotFound
+from dataplane.gateway.policy.too_many import TooMany
 from dataplane.proxy.errors import CircuitOpen, TooLarge
 from dataplane.proxy.exchange import Result
 from dataplane.proxy.messages import NO_IDENTITY

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dataplane.gateway.policy.limiter import TooMany
 from dataplane.gateway.policy.resources import Limit, LimitKey, User
+from dataplane.gateway.policy.too_many import TooMany
 from tests.unit.dataplane.gateway.line import (
     ALICE,
     BASE,

@@ -8,9 +8,9 @@ import pytest
 
 from dataplane.gateway.policy.authenticate import INVALID, MISSING, Unauthenticated
 from dataplane.gateway.policy.authorize import Forbidden
-from dataplane.gateway.policy.limiter import TooMany, Unanswered
 from dataplane.gateway.policy.resources import Limit, LimitKey, Route
 from dataplane.gateway.policy.router import AmbiguousPath, MethodNotAllowed, NotFound
+from dataplane.gateway.policy.too_many import TooMany, Unanswered
 from dataplane.gateway.refusals import TABLE, respond
 from dataplane.proxy import errors as refusals
 from dataplane.proxy.errors import (

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from unittest import mock
 
-from dataplane.gateway.policy.limiter import Limiter, TooMany
+from dataplane.gateway.policy.limiter import Limiter
 from dataplane.gateway.policy.resources import Circuit, Limit, LimitKey, LimitMode, Reset, Service, User
+from dataplane.gateway.policy.too_many import TooMany
 from dataplane.gateway.resets import _MOST_OBEYED, Outcome, Resets
 from dataplane.proxy.errors import CircuitOpen
 from dataplane.proxy.exchange import Result

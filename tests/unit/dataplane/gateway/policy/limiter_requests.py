@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataplane.gateway.policy.bucket_keys import short
+from dataplane.gateway.policy.bucket_reports import BucketReport
 from dataplane.gateway.policy.buckets import Buckets
-from dataplane.gateway.policy.limiter import BucketReport, Limiter, short
+from dataplane.gateway.policy.limiter import Limiter
 from dataplane.gateway.policy.resources import Limit, LimitKey
 
 T0 = 12_345_678.9

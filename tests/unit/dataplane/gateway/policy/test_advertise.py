@@ -15,8 +15,8 @@ from dataplane.gateway.policy.advertise import (
     policy_item,
     remaining_item,
 )
-from dataplane.gateway.policy.limiter import TooMany
 from dataplane.gateway.policy.resources import Limit, LimitKey
+from dataplane.gateway.policy.too_many import TooMany
 
 
 def read(value: str) -> list[tuple[Any, dict[str, Any]]]:

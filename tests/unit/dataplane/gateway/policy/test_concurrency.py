@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dataplane.gateway.policy.bucket_reports import BucketReport
 from dataplane.gateway.policy.concurrency import Concurrency, worker_share
-from dataplane.gateway.policy.limiter import BucketReport, Limiter
+from dataplane.gateway.policy.limiter import Limiter
 from dataplane.gateway.policy.resources import Limit, LimitKey
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from dataplane.gateway.policy.advertise import policy_item
-from dataplane.gateway.policy.limiter import Limiter, TooMany
+from dataplane.gateway.policy.limiter import Limiter
 from dataplane.gateway.policy.resources import LimitKey
+from dataplane.gateway.policy.too_many import TooMany
 from tests.unit.dataplane.gateway.policy.limiter_requests import T0, limit, remaining, take, taken, wait
 
 
