@@ -30,6 +30,7 @@ COMPILED: Final = (
     "config/items.py",
     "config/table.py",
     "observe/access.py",
+    "observe/lines.py",
     "observe/record.py",
 )
 """Patterns of the modules that run for every request, or that apply a change between requests."""

@@ -9,6 +9,21 @@ from dataplane.proxy.bounds import Bounds
 
 
 @dataclass(frozen=True, slots=True)
+class AccessLogOptions:
+    """Destination and content of the access log."""
+
+    file: str = ""
+    """Empty: stdout."""
+    format: str = "json"
+    """As `observe.line_format.read_format` reads it."""
+    fields: tuple[str, ...] = ()
+    sampling: float = 1.0
+    """Share of good requests that are logged, 0 to 1."""
+    redact: tuple[str, ...] = ()
+    """Headers and query parameters, besides the usual ones, whose values are not shown."""
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerOptions:
     """Everything a worker needs except its configuration. File descriptors are inherited."""
 
@@ -21,7 +36,7 @@ class WorkerOptions:
     listen_fd: int
     """Bound to the traffic address with SO_REUSEPORT, not listening yet."""
     level: str
-    access_log: bool
+    access_log: AccessLogOptions | None
     drain_timeout: float
     """Seconds from the start of a drain after which requests in flight are aborted."""
     rate_limit_per_second: float
@@ -67,6 +82,9 @@ class WorkerOptions:
         fields["proxy_protocol_from"] = tuple(fields["proxy_protocol_from"])
         fields["register_allow"] = tuple(fields["register_allow"])
         fields["unix_sockets"] = tuple(fields["unix_sockets"])
+        if (log := fields["access_log"]) is not None:
+            lists = {"fields": tuple(log["fields"]), "redact": tuple(log["redact"])}
+            fields["access_log"] = AccessLogOptions(**{**log, **lists})
         bounds = fields["bounds"]
         fields["bounds"] = Bounds(**{**bounds, "strip": tuple(bounds["strip"])})
         return cls(**fields)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -12,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_core import PydanticCustomError
 from pydantic_settings import NoDecode
 
+from dataplane.observe.line_format import FormatError, field_name, read_format
 from dataplane.proxy.fields.kinds import REQUEST
 from dataplane.redis.options import read_url
 
@@ -33,6 +35,7 @@ _REDIS_HOST = (
     "in REDIS_URL",
 )
 _FIELD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}\*?")
+_SECRET_NAME = re.compile(r"[A-Za-z0-9_.\[\]-]{1,100}")
 _KEY_PREFIX = r"[!-z|~]{0,64}", "must be up to 64 printable ASCII characters without spaces and braces"
 
 
@@ -101,6 +104,41 @@ def _field_names(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _log_format(value: str) -> str:
+    try:
+        read_format(value)
+    except FormatError as error:
+        raise _wrong(str(error)) from None
+    return value
+
+
+def _log_fields(value: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        names = tuple(map(field_name, value))
+    except FormatError as error:
+        raise _wrong(str(error)) from None
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise _wrong(f"{twice[0]!r} is listed twice")
+    return names
+
+
+def _secret_names(value: tuple[str, ...]) -> tuple[str, ...]:
+    for name in value:
+        if not _SECRET_NAME.fullmatch(name):
+            raise _wrong(f"{name!r} must be the name of a header or of a query parameter")
+    return value
+
+
+def _log_file(value: Path) -> Path:
+    if value.is_dir():
+        raise _wrong(f"{value} is a folder")
+    if not value.parent.is_dir():
+        raise _wrong(f"the folder {value.parent} does not exist")
+    if not os.access(value if value.exists() else value.parent, os.W_OK):
+        raise _wrong(f"cannot write {value}: Permission denied")
+    return value
+
+
 def _content(value: Path) -> bytes:
     try:
         return value.read_bytes()
@@ -164,6 +202,14 @@ Networks = Annotated[
 Folders = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_folders)]
 FieldNames = Annotated[
     tuple[str, ...], NoDecode, BeforeValidator(_split), Field(max_length=100), AfterValidator(_field_names)
+]
+LogFormat = Annotated[str, Field(max_length=10_000), AfterValidator(_log_format)]
+LogFields = Annotated[
+    tuple[str, ...], NoDecode, BeforeValidator(_split), Field(max_length=100), AfterValidator(_log_fields)
+]
+LogFile = Annotated[Path, AfterValidator(_log_file)]
+SecretNames = Annotated[
+    tuple[str, ...], NoDecode, BeforeValidator(_split), Field(max_length=100), AfterValidator(_secret_names)
 ]
 Certificates = Annotated[Path, AfterValidator(_certificates)]
 KeyFile = Annotated[Path, AfterValidator(_readable)]

@@ -29,6 +29,7 @@ from pydantic_settings import (
 from pydantic_settings import SettingsError as SourceError
 
 from dataplane.certificates import NodeCertificates, read_certificates
+from dataplane.options import AccessLogOptions
 from dataplane.proxy.bounds import Bounds
 from dataplane.redis.options import RedisOptions, read_url
 from dataplane.setting_checks import incomplete, mismatched, shared, unreadable
@@ -41,11 +42,15 @@ from dataplane.setting_types import (
     Folders,
     KeyFile,
     KeyPrefix,
+    LogFields,
+    LogFile,
+    LogFormat,
     Networks,
     NodeName,
     Places,
     RedisHost,
     RedisUrl,
+    SecretNames,
     Token,
     TokenFile,
     split_address,
@@ -137,7 +142,20 @@ class Settings(BaseSettings):
     expose_metrics: bool = False
     """Answer GET /metrics on the traffic port too."""
     access_log: bool = True
-    """One JSON line on stdout for each request."""
+    """One line for each request, on stdout or in ACCESS_LOG_FILE."""
+    access_log_file: LogFile | None = None
+    """File that the access log is appended to. SIGUSR1 opens it again, for log rotation. Default: stdout."""
+    access_log_format: LogFormat = "json"
+    """`json`, `combined` (the order of Apache and nginx), or a text with fields in braces, such as
+    `{client} "{method} {path}" {status}`; `{header:NAME}` is any field of the request."""
+    access_log_fields: LogFields = ()
+    """Fields of a line of format `json`, separated by commas, such as `time,path,status,header:x-tenant`. Default: all
+    that do not have to be chosen."""
+    access_log_sampling: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 1.0
+    """Share of good requests that are logged. Refused, failed and retried ones always are."""
+    access_log_redact: SecretNames = ()
+    """Headers and query parameters whose values are logged as `***`, besides the usual names of credentials, separated
+    by commas."""
     trace_sampling: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 1.0
     """Share of the traces started here (W3C traceparent) that are marked as sampled. A traceparent in the request keeps
     its own flag."""
@@ -240,6 +258,10 @@ class Settings(BaseSettings):
         problems += shared(settings.listen, settings.tls_listen, settings.status_listen)
         problems += unreadable(settings.tls_certs, settings.upstream_cert, settings.upstream_key)
         problems += _redis_problems(settings)
+        if settings.access_log_fields and settings.access_log_format != "json":
+            problems.append(
+                "ACCESS_LOG_FIELDS: a text names its fields itself: set ACCESS_LOG_FORMAT to json"
+            )
         if problems:
             raise SettingsError("; ".join(problems))
         return settings
@@ -282,6 +304,20 @@ class Settings(BaseSettings):
     def certificates(self) -> NodeCertificates:
         """Read the files of TLS_CERTS, UPSTREAM_CERT and UPSTREAM_KEY. Raises BadFiles."""
         return read_certificates(self.tls_certs, self.upstream_cert, self.upstream_key)
+
+    def access_log_options(self) -> AccessLogOptions | None:
+        """The access log; None without one."""
+        if not self.access_log:
+            return None
+        # Workers may have another working directory.
+        file = str(self.access_log_file.absolute()) if self.access_log_file is not None else ""
+        return AccessLogOptions(
+            file,
+            self.access_log_format,
+            self.access_log_fields,
+            self.access_log_sampling,
+            self.access_log_redact,
+        )
 
     def redis_options(self) -> RedisOptions | None:
         """The address of Redis; None if it is not configured."""
@@ -365,6 +401,8 @@ def _without_effect(settings: Settings) -> Iterator[tuple[str, str]]:
         reasons = dict.fromkeys(server & given, "REDIS_URL is set")
     else:
         reasons = {}
+    if not settings.access_log:
+        reasons |= {name: "ACCESS_LOG is false" for name in given if name.startswith("access_log_")}
     if not settings.redis_sentinels:
         reasons |= dict.fromkeys(of_sentinels & given, "REDIS_SENTINELS is not set")
     if settings.rate_limit_mode != "redis" and settings.rate_limit_on_store_failure != "open":

@@ -1,12 +1,14 @@
-"""The access log: one JSON line on stdout for every request, written by a thread.
+"""The access log: one line for every request, on stdout or in a file, written by a thread.
 
 The request path only appends a finished line to a list. Full lists go to the thread through a queue; when the reader of
-stdout falls behind, lines are dropped and counted, and traffic goes on.
+stdout falls behind, lines are dropped and counted, and traffic goes on. Several workers append to one file: each write
+holds whole lines, and goes to the end (O_APPEND).
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import queue
 import select
@@ -20,17 +22,22 @@ MAX_BACKLOG = 50_000
 """Lines that may wait for the thread; about 15 MiB."""
 _CHUNK = 256 * 1024
 
+_log = logging.getLogger(__name__)
+
 
 class AccessLog:
     """Writes lines to a file descriptor in a thread. Only the event loop's thread may call `write` and `flush`."""
 
-    def __init__(self, descriptor: int = 1, *, shared: bool = False) -> None:
-        """`shared`: other processes write to the same descriptor, so each write must be atomic."""
-        self._descriptor = descriptor
+    def __init__(self, descriptor: int = 1, *, shared: bool = False, file: str = "") -> None:
+        """Write to `file` if there is one, else to the descriptor. `shared`: other processes write to the same
+        descriptor, so each write must be atomic. Raises OSError when the file cannot be opened."""
+        self._file = file
+        descriptor = self._descriptor = open_log(file) if file else descriptor
         # Writes to a pipe are atomic up to this size (POSIX, write()). The log goes to stderr, which may be the same.
         whole = stat.S_ISFIFO(os.fstat(descriptor).st_mode) and (shared or _same(descriptor, 2))
         self._chunk = select.PIPE_BUF if whole else _CHUNK
         self._lines: list[str] = []
+        # None ends the thread; an empty list opens the file again.
         self._queue: queue.SimpleQueue[list[str] | None] = queue.SimpleQueue()
         # Each is written by one thread only; their difference is the backlog.
         self._queued = self._done = 0
@@ -61,6 +68,12 @@ class AccessLog:
             self._queued += len(lines)
             self._queue.put(lines)
 
+    def reopen(self) -> None:
+        """Write to the file of the same name from now on: the one before has been renamed (log rotation)."""
+        if self._file:
+            self.flush()
+            self._queue.put([])
+
     def close(self, within: float = 2.0) -> None:
         """Write the backlog, for at most `within` seconds."""
         self.flush()
@@ -69,6 +82,9 @@ class AccessLog:
 
     def _run(self) -> None:
         while (lines := self._queue.get()) is not None:
+            if not lines:
+                self._open_again()
+                continue
             try:
                 for piece in _pieces(lines, self._chunk):
                     self._write_all(piece)
@@ -76,12 +92,27 @@ class AccessLog:
                 self._failed += len(lines)
             self._done += len(lines)
 
+    def _open_again(self) -> None:
+        """Without the new file, the one before is written to on."""
+        try:
+            descriptor = open_log(self._file)
+        except OSError as error:
+            _log.error("access log cannot be opened", extra={"error": str(error)})
+            return
+        before, self._descriptor = self._descriptor, descriptor
+        os.close(before)
+
     def _write_all(self, data: bytes) -> None:
         while data:
             try:
                 data = data[os.write(self._descriptor, data) :]
             except BlockingIOError:
                 select.select((), (self._descriptor,), ())
+
+
+def open_log(file: str) -> int:
+    """A descriptor that appends to the file, which only its owner and its group may read. Raises OSError."""
+    return os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
 
 
 def _same(descriptor: int, other: int) -> bool:

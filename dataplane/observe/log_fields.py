@@ -32,7 +32,16 @@ REQUEST: Final[Mapping[str, str]] = {
     "sent": "Bytes of the response's body.",
     "trace_id": "Id of the trace (W3C Trace Context); only if the request is part of one.",
 }
-"""Of the access log: one line for each request, on stdout."""
+"""Of the access log: one line for each request."""
+
+CHOSEN: Final[Mapping[str, str]] = {
+    "query": "Query of the request, without its question mark. Values of parameters that hold secrets are `***`.",
+    "scheme": "`http` or `https`.",
+    "protocol": "Version of HTTP that the client speaks, such as `HTTP/1.1`.",
+    "user_agent": "`User-Agent` of the request.",
+    "referer": "`Referer` of the request, without its query.",
+}
+"""Further fields of the access log, which a line has only if they are chosen."""
 
 EVERY: Final[Mapping[str, str]] = {
     "time": "Time of the event, UTC, in ISO 8601 with milliseconds.",

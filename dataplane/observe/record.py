@@ -6,14 +6,14 @@ second; the supervisor sums them (module `stats`) and exports them to Prometheus
 
 from __future__ import annotations
 
-import time
 from bisect import bisect_left
-from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
 from dataplane.observe.access import AccessLog
+from dataplane.observe.lines import JsonLines, Lines
 from dataplane.observe.stats import LATENCY_BOUNDS, STATUS_CLASSES
 from dataplane.proxy.exchange import Exchange
+from dataplane.proxy.fields.trace import ALWAYS
 
 UPSTREAM_ERRORS = frozenset({"unavailable", "bad_response", "timed_out"})
 """Decisions that an instance caused."""
@@ -24,8 +24,12 @@ _NO_LATENCY = [0.0] * (len(LATENCY_BOUNDS) + 2)
 class Recorder:
     """Counts and logs every exchange of one worker."""
 
-    def __init__(self, log: AccessLog | None) -> None:
+    def __init__(self, log: AccessLog | None, lines: Lines | None = None, sampled: bytes = ALWAYS) -> None:
+        """`lines` writes the lines of the log; `sampled` is the threshold (`fields.trace.threshold`) below which good
+        requests are logged. All others always are."""
         self._log = log
+        self._lines = lines or JsonLines()
+        self._sampled = sampled
         self._requests: dict[str, list[int]] = {}
         self._latency: dict[str, list[float]] = {}
         self._refusals: dict[tuple[str, str], int] = {}
@@ -33,9 +37,6 @@ class Recorder:
         self._retries: dict[str, int] = {}
         self._shadowed: dict[str, int] = {}
         self._dropped = 0
-        self._millisecond = 0
-        self._time = ""
-        self._offset = time.time() - time.monotonic()
 
     def finished(self, exchange: Exchange) -> None:
         """Count one exchange, and write its line."""
@@ -61,45 +62,15 @@ class Recorder:
         if exchange.shadowed:
             for limit in exchange.shadowed:
                 self._shadowed[limit] = self._shadowed.get(limit, 0) + 1
-        if self._log is not None:
-            self._log.write(self.line(exchange, name, service, seconds))
-
-    def line(self, exchange: Exchange, route: str, service: str, seconds: float) -> str:
-        """The exchange as one line of JSON.
-
-        Names from the configuration, addresses, methods, hosts and request ids have no characters that JSON escapes;
-        paths and subjects may. Queries are left out because they may hold secrets.
-        """
-        millisecond = int((exchange.ended + self._offset) * 1000)
-        if millisecond != self._millisecond:
-            self._millisecond = millisecond
-            self._time = _iso(millisecond)
-        request, endpoint = exchange.request, exchange.endpoint
-        method, host, path, trace = "", "", '""', ""
-        reason = f',"reason":{quoted(exchange.reason)}' if exchange.reason else ""
-        if exchange.shadowed:
-            reason += f',"shadowed":"{" ".join(exchange.shadowed)}"'
-        if request is not None:
-            method, host, path = request.method, request.host, quoted(request.sent_path or request.path)
-            if request.provenance is not None and request.provenance.context is not None:
-                trace = f',"trace_id":"{request.provenance.context.trace_id.decode("ascii")}"'
-        return (
-            f'{{"time":"{self._time}","request_id":"{exchange.request_id.decode("ascii")}"'
-            f',"client":"{exchange.address}","method":"{method}","host":"{host}","path":{path}'
-            f',"status":{exchange.status},"decision":"{exchange.decision}"{reason},"revision":{exchange.revision}'
-            f',"route":"{route}","service":"{service}"'
-            f',"instance":"{endpoint.id if endpoint is not None else ""}"'
-            f',"subject":{quoted(exchange.identity.subject)}'
-            f',"attempts":{exchange.attempts},"duration_us":{int(seconds * 1e6)}'
-            f',"received":{exchange.received},"sent":{exchange.sent}{trace}}}\n'
-        )
+        if self._log is not None and (self._sampled is ALWAYS or self._is_logged(exchange)):
+            self._log.write(self._lines.line(exchange, name, service, seconds))
 
     def report(self) -> dict[str, Any]:
         """The counters since the last report, as JSON values. Also flushes the access log.
 
         Call it about once a second.
         """
-        self._offset = time.time() - time.monotonic()
+        self._lines.set_clock()
         before, self._dropped = self._dropped, self._flush()
         report = {
             "requests": self._requests,
@@ -113,6 +84,12 @@ class Recorder:
         self._requests, self._latency, self._refusals, self._upstream_errors = {}, {}, {}, {}
         self._retries, self._shadowed = {}, {}
         return report
+
+    def _is_logged(self, exchange: Exchange) -> bool:
+        """Whether the request is in the sample, or not a good one: refused, failed, retried, or refused in shadow."""
+        if exchange.decision != "forwarded" or exchange.status >= 400 or exchange.attempts > 1:
+            return True
+        return bool(exchange.shadowed) or _own_id(exchange)[16:] < self._sampled
 
     def _flush(self) -> int:
         """Flush the access log. Returns the lines dropped since the start."""
@@ -129,7 +106,8 @@ class Recorder:
         counts[key] = counts.get(key, 0) + 1
 
 
-def _iso(millisecond: int) -> str:
-    """A Unix time in milliseconds, in ISO 8601. Computed once for all requests of a millisecond."""
-    second, rest = divmod(millisecond, 1000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(second))}.{rest:03d}Z"
+def _own_id(exchange: Exchange) -> bytes:
+    """The id generated here: a client can choose the other one."""
+    request = exchange.request
+    provenance = request.provenance if request is not None else None
+    return exchange.request_id if provenance is None else provenance.fresh_id or exchange.request_id

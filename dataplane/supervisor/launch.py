@@ -73,7 +73,7 @@ class Launcher:
             tls_listen_fd=secured,
             folder_fd=self.folder_fd,
             level=settings.level,
-            access_log=settings.access_log,
+            access_log=settings.access_log_options(),
             drain_timeout=settings.drain_timeout,
             rate_limit_per_second=settings.rate_limit_per_second,
             rate_limit_burst=settings.rate_limit_burst,

@@ -90,6 +90,10 @@ class WorkerProcess:
         """Send the address of Redis."""
         self._channel.send(Kind.REDIS, options.encode())
 
+    def reopen_log(self) -> None:
+        """Tell it to open the file of the access log again."""
+        self._channel.send(Kind.REOPEN)
+
     def serve(self) -> None:
         """Tell it to accept connections."""
         self._channel.send(Kind.SERVE)

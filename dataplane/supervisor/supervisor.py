@@ -113,6 +113,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
+        loop.add_signal_handler(signal.SIGUSR1, self._workers.reopen_logs)
         orphans.adopt(loop)
         tasks = [
             self._keep("status server", lambda: self._status.run_on(self._status_socket)),

@@ -171,6 +171,11 @@ class Workers:
         """Set the address of Redis for workers that start from now on."""
         self._redis = options
 
+    def reopen_logs(self) -> None:
+        """Tell every worker to open the file of its access log again."""
+        for worker in self._workers.values():
+            worker.reopen_log()
+
     async def apply(self, bundle: Bundle) -> tuple[Problem, ...]:
         """Move every worker to `bundle` and wait until all serve it. On a problem, move all back and return the
         problems.

@@ -33,10 +33,13 @@ from dataplane.gateway.resets import Outcome
 from dataplane.observe import logs
 from dataplane.observe.access import AccessLog
 from dataplane.observe.frames import StatsFrames
+from dataplane.observe.line_format import read_format
+from dataplane.observe.lines import make_lines
 from dataplane.observe.record import Recorder
 from dataplane.options import WorkerOptions
 from dataplane.proxy.connector import Connector
 from dataplane.proxy.descriptors import within_descriptors
+from dataplane.proxy.fields.trace import threshold
 from dataplane.proxy.lookups import Lookups
 from dataplane.proxy.pool import Pool
 from dataplane.proxy.proxy import Proxy
@@ -74,8 +77,12 @@ class Worker:
         self._drain = asyncio.Event()
         self._may_serve = asyncio.Event()
         trusted = TrustedProxies(options.trusted_proxies)
-        self._access_log = AccessLog(shared=options.workers > 1) if options.access_log else None
-        recorder = Recorder(self._access_log)
+        self._access_log: AccessLog | None = None
+        recorder = Recorder(None)
+        if (log := options.access_log) is not None:
+            self._access_log = AccessLog(shared=options.workers > 1, file=log.file)
+            lines = make_lines(read_format(log.format, log.fields), log.redact)
+            recorder = Recorder(self._access_log, lines, threshold(log.sampling))
         self._leaving: dict[str, int] = {}
         self._front: Front | None = None
         self._store: RedisStore | None = None
@@ -148,6 +155,8 @@ class Worker:
         loop.add_signal_handler(signal.SIGTERM, self._drain.set)
         # Ctrl-C signals the whole process group; the supervisor decides when to drain.
         loop.add_signal_handler(signal.SIGINT, lambda: None)
+        # So may the program that rotates logs; the supervisor passes it on.
+        loop.add_signal_handler(signal.SIGUSR1, lambda: None)
         # A closed terminal does the same. The end of the channel, not SIGHUP, means that the supervisor has ended.
         loop.add_signal_handler(signal.SIGHUP, lambda: None)
 
@@ -183,6 +192,9 @@ class Worker:
                 self._use_redis(RedisOptions.from_json(payload))
             case Kind.CERTIFICATES:
                 self._use_certificates(NodeCertificates.from_bytes(payload))
+            case Kind.REOPEN:
+                if self._access_log is not None:
+                    self._access_log.reopen()
             case Kind.SERVE:
                 self._collector.freeze()
                 self._may_serve.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from collections import Counter
 from pathlib import Path
@@ -179,6 +180,25 @@ async def test_the_access_log_has_a_line_for_every_request(
         line = lines[refused.headers["x-request-id"]]
         assert (line["path"], line["status"], line["decision"]) == ("/nothing", 404, "not_found")
         assert "secret" not in "".join(node.output())
+
+
+async def test_the_access_log_is_a_file_that_can_be_rotated_and_keeps_secrets(
+    tmp_path: Path, controlplane: FakeControlPlane, orders: Instance
+) -> None:
+    file, rotated = tmp_path / "access.log", tmp_path / "access.log.1"
+    controlplane.publish(snapshot(orders))
+    variables = {"ACCESS_LOG_FILE": str(file), "ACCESS_LOG_FORMAT": "{status} {path}?{query}", "WORKERS": "2"}
+    async with DataPlane(tmp_path, controlplane.address, **variables) as node:
+        await node.started()
+        await node.get("/orders/1?token=s3cret&page=2")
+        await eventually(lambda: file.read_text() == "200 /orders/1?token=***&page=2\n")
+        file.rename(rotated)
+        node.send(signal.SIGUSR1)
+        await eventually(file.exists)
+        await node.get("/nothing")
+        assert await node.stop() == 0
+    assert file.read_text() == "404 /nothing?-\n"
+    assert rotated.read_text() == "200 /orders/1?token=***&page=2\n"
 
 
 async def test_without_an_access_log_there_are_no_lines(

@@ -17,8 +17,13 @@ HEADER = """\
 # Logs
 
 Both planes log one JSON object on each line of stderr (`LOG_LEVEL`). Data planes also write an access log, one line for
-each request, on stdout (`ACCESS_LOG`). If a log is not read fast enough, lines are dropped and counted; the planes
-never wait for the reader. This page is made from the code (`make docs`).
+each request, on stdout (`ACCESS_LOG`) or in a file (`ACCESS_LOG_FILE`). If a log is not read fast enough, lines are
+dropped and counted; the planes never wait for the reader. This page is made from the code (`make docs`).
+"""
+CHOSEN = """
+`ACCESS_LOG_FIELDS` chooses the fields of a line, `ACCESS_LOG_FORMAT` also its form: see
+[Monitoring](../how-to/monitoring.md#the-access-log). Only then may a line have these, and any field of the request as
+`header:NAME`. Values of fields and query parameters that hold credentials are `***`; `ACCESS_LOG_REDACT` names more.
 """
 _LEVELS = ("debug", "info", "warning", "error", "exception", "critical")
 
@@ -90,7 +95,7 @@ def _keys(extra: ast.AST | None, named: Mapping[str, ast.Dict]) -> Iterator[str]
 
 def render() -> str:
     """The whole page. ValueError names the fields that have no meaning in `log_fields`."""
-    lines = [HEADER, "\n## Access log\n", *_table(dataplane.REQUEST)]
+    lines = [HEADER, "\n## Access log\n", *_table(dataplane.REQUEST), CHOSEN, *_table(dataplane.CHOSEN)]
     for plane, title, fields in (
         ("dataplane", "Data plane", (dataplane.EVERY, dataplane.SOME)),
         ("controlplane", "Control plane", (controlplane.EVERY, controlplane.SOME)),

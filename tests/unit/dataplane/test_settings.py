@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from controlplane.settings import Settings as ControlPlaneSettings
+from dataplane.options import AccessLogOptions
 from dataplane.redis.options import RedisOptions
 from dataplane.setting_types import read_token, split_address
 from dataplane.settings import SettingsError, load, misspelled
@@ -208,6 +209,54 @@ def test_request_headers_that_are_stripped(monkeypatch: pytest.MonkeyPatch) -> N
     assert "'*' must be a field name, or a prefix" in complaint()
     given(monkeypatch, STRIP_REQUEST_HEADERS="Host")
     assert "'Host' must not be listed: the gateway reads it" in complaint()
+
+
+def test_the_access_log_is_json_on_stdout(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch)
+    assert load().access_log_options() == AccessLogOptions()
+    given(monkeypatch, ACCESS_LOG="false")
+    assert load().access_log_options() is None
+
+
+def test_an_access_log_of_ones_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    chosen = {"ACCESS_LOG_FIELDS": "time, header:X-Tenant", "ACCESS_LOG_REDACT": "X-Tenant, session[id]"}
+    given(monkeypatch, ACCESS_LOG_FILE="access.log", ACCESS_LOG_SAMPLING="0.01", **chosen)
+    assert load().access_log_options() == AccessLogOptions(
+        str(tmp_path / "access.log"), "json", ("time", "header:x-tenant"), 0.01, ("X-Tenant", "session[id]")
+    )
+    only(monkeypatch, ACCESS_LOG_FORMAT="{client} {status}")
+    assert load().access_log_options() == AccessLogOptions(format="{client} {status}")
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"ACCESS_LOG_FORMAT": "{statsu}"}, "ACCESS_LOG_FORMAT: 'statsu' is no field: did you mean status?"),
+        ({"ACCESS_LOG_FIELDS": "statsu"}, "ACCESS_LOG_FIELDS: 'statsu' is no field: did you mean status?"),
+        ({"ACCESS_LOG_FIELDS": "time,time"}, "ACCESS_LOG_FIELDS: 'time' is listed twice"),
+        (
+            {"ACCESS_LOG_FIELDS": "time", "ACCESS_LOG_FORMAT": "combined"},
+            "ACCESS_LOG_FIELDS: a text names its fields itself: set ACCESS_LOG_FORMAT to json",
+        ),
+        ({"ACCESS_LOG_FILE": "no/such"}, "ACCESS_LOG_FILE: the folder no does not exist"),
+        ({"ACCESS_LOG_FILE": "."}, "ACCESS_LOG_FILE: . is a folder"),
+        ({"ACCESS_LOG_SAMPLING": "2"}, "ACCESS_LOG_SAMPLING: Input should be less than or equal to 1"),
+        (
+            {"ACCESS_LOG_REDACT": "a b"},
+            "ACCESS_LOG_REDACT: 'a b' must be the name of a header or of a query parameter",
+        ),
+    ],
+)
+def test_a_wrong_access_log_is_explained(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], said: str
+) -> None:
+    given(monkeypatch, **variables)
+    assert complaint() == said
+
+
+def test_options_of_no_access_log_have_no_effect(monkeypatch: pytest.MonkeyPatch) -> None:
+    given(monkeypatch, ACCESS_LOG="false", ACCESS_LOG_FORMAT="combined")
+    assert "ACCESS_LOG_FORMAT has no effect: ACCESS_LOG is false" in load().warnings
 
 
 def test_redis_by_host_and_port(monkeypatch: pytest.MonkeyPatch) -> None:

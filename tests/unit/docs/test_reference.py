@@ -13,7 +13,7 @@ import pytest
 from controlplane import log_fields as controlplane
 from controlplane.api.recorder import RequestRecord
 from dataplane.observe import log_fields as dataplane
-from dataplane.observe.record import Recorder
+from dataplane.observe.lines import JsonLines
 from dataplane.proxy.exchange import Exchange, Forwarding
 from dataplane.proxy.messages import NO_IDENTITY, Context, Provenance, Request
 from tests.support.pages import DOCS, prose
@@ -59,7 +59,7 @@ def test_every_field_of_the_access_log_has_a_meaning() -> None:
     exchange = Exchange(cast(Any, SimpleNamespace(address="192.0.2.1")), request, b"0" * 32)
     exchange.identity, exchange.reason, exchange.shadowed = NO_IDENTITY, "why", ("callers",)
     exchange.plan = Forwarding("orders", "orders")
-    line = json.loads(Recorder(None).line(exchange, "orders", "orders", 0.001))
+    line = json.loads(JsonLines().line(exchange, "orders", "orders", 0.001))
     assert line.keys() == dataplane.REQUEST.keys()
 
 

@@ -6,6 +6,7 @@ import os
 import select
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -111,3 +112,45 @@ def test_a_descriptor_that_does_not_block_is_waited_for(pipe: tuple[int, int]) -
     assert len(read_all(pipe[0], 300_000)) == 300_000
     log.close()
     assert log.dropped == 0
+
+
+def test_a_file_is_appended_to_and_only_its_owner_and_group_may_read_it(tmp_path: Path) -> None:
+    file = tmp_path / "access.log"
+    for line in ("one\n", "two\n"):
+        log = AccessLog(file=str(file))
+        log.write(line)
+        log.close()
+    assert file.read_text() == "one\ntwo\n"
+    assert file.stat().st_mode & 0o777 & ~0o640 == 0
+
+
+def test_a_file_that_was_renamed_is_opened_again(tmp_path: Path) -> None:
+    file, rotated = tmp_path / "access.log", tmp_path / "access.log.1"
+    log = AccessLog(file=str(file))
+    log.write("before\n")
+    file.rename(rotated)
+    log.write("still before\n")
+    log.reopen()
+    log.write("after\n")
+    log.close()
+    assert (rotated.read_text(), file.read_text()) == ("before\nstill before\n", "after\n")
+
+
+def test_a_file_that_cannot_be_opened_again_is_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder, moved = tmp_path / "logs", tmp_path / "moved"
+    folder.mkdir()
+    log = AccessLog(file=str(folder / "access.log"))
+    folder.rename(moved)
+    log.reopen()
+    log.write("after\n")
+    log.close()
+    assert (moved / "access.log").read_text() == "after\n"
+    assert [record.getMessage() for record in caplog.records] == ["access log cannot be opened"]
+
+
+def test_stdout_is_not_opened_again(pipe: tuple[int, int]) -> None:
+    log = AccessLog(pipe[1])
+    log.reopen()
+    log.write("one\n")
+    log.close()
+    assert os.read(pipe[0], 100) == b"one\n"

@@ -1,42 +1,20 @@
-"""What is counted of an exchange, and the line that is written about it."""
+"""What is counted of an exchange, and which exchanges are logged."""
 
 from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Iterator
-from types import SimpleNamespace
-from typing import Any, cast
 
 import pytest
 
 from dataplane.observe.access import AccessLog
 from dataplane.observe.record import Recorder
 from dataplane.observe.stats import LATENCY_BOUNDS
-from dataplane.proxy.exchange import Exchange, Forwarding
-from dataplane.proxy.messages import NO_IDENTITY, Context, Identity, Provenance, Request
-
-REQUEST_ID = b"0123456789abcdef0123456789abcdef"
-
-
-def exchange(**fields: Any) -> Exchange:
-    """A request to /orders/1 that was forwarded and answered within 3 ms."""
-    request = Request()
-    request.method, request.host, request.path = "GET", "example.org", "/orders/1"
-    request.provenance = request.sent_path = None
-    client = SimpleNamespace(address="192.0.2.1")
-    made = Exchange(cast(Any, client), request, REQUEST_ID)
-    made.started = time.monotonic()
-    made.sent_at, made.ended = made.started + 0.001, made.started + 0.003
-    made.status, made.decision, made.revision = 200, "forwarded", 41
-    made.plan = Forwarding("orders", "orders")
-    made.endpoint = cast(Any, SimpleNamespace(id="orders-1"))
-    made.identity = Identity("testuser", frozenset())
-    made.received, made.sent, made.attempts = 7, 1024, 1
-    for name, value in fields.items():
-        setattr(made, name, value)
-    return made
+from dataplane.proxy.exchange import Exchange
+from dataplane.proxy.fields.trace import threshold
+from dataplane.proxy.messages import Provenance
+from tests.unit.dataplane.observe.exchanges import exchange
 
 
 @pytest.fixture
@@ -54,46 +32,7 @@ def logged() -> Iterator[tuple[Recorder, int]]:
     os.close(writing)
 
 
-def line(recorder: Recorder, made: Exchange) -> dict[str, Any]:
-    plan = made.plan or Forwarding("", "")
-    text = recorder.line(made, plan.route_name, plan.service_name, made.ended - made.started)
-    assert text.endswith("}\n")
-    assert text.count("\n") == 1
-    return cast(dict[str, Any], json.loads(text))
-
-
-def test_the_line_of_a_forwarded_request(recorder: Recorder) -> None:
-    found = line(recorder, exchange())
-    at = time.strptime(found.pop("time"), "%Y-%m-%dT%H:%M:%S.%fZ")
-    assert abs(time.mktime(at) - time.mktime(time.gmtime())) < 5
-    assert 2990 <= found.pop("duration_us") <= 3010
-    assert found == {
-        "request_id": REQUEST_ID.decode(),
-        "client": "192.0.2.1",
-        "method": "GET",
-        "host": "example.org",
-        "path": "/orders/1",
-        "status": 200,
-        "decision": "forwarded",
-        "revision": 41,
-        "route": "orders",
-        "service": "orders",
-        "instance": "orders-1",
-        "subject": "testuser",
-        "attempts": 1,
-        "received": 7,
-        "sent": 1024,
-    }
-
-
-def test_a_refusals_reason_is_in_the_line(recorder: Recorder) -> None:
-    assert line(recorder, exchange(decision="unavailable", reason='refused: "x"'))["reason"] == 'refused: "x"'
-    assert "reason" not in line(recorder, exchange())
-
-
-def test_what_limits_would_have_refused_is_marked_and_counted(recorder: Recorder) -> None:
-    assert line(recorder, exchange(shadowed=("trial", "daily")))["shadowed"] == "trial daily"
-    assert "shadowed" not in line(recorder, exchange())
+def test_what_limits_would_have_refused_is_counted(recorder: Recorder) -> None:
     for shadowed in (("trial",), ("trial", "daily"), ()):
         recorder.finished(exchange(shadowed=shadowed))
     assert recorder.report()["shadowed"] == {"trial": 2, "daily": 1}
@@ -105,27 +44,6 @@ def test_attempts_after_the_first_are_counted_by_service(recorder: Recorder) -> 
         recorder.finished(exchange(attempts=attempts))
     assert recorder.report()["retries"] == {"orders": 4}
     assert recorder.report()["retries"] == {}
-
-
-def test_the_line_of_a_request_that_could_not_be_read(recorder: Recorder) -> None:
-    bad = exchange(request=None, plan=None, endpoint=None, identity=NO_IDENTITY, status=400)
-    found = line(recorder, bad)
-    assert (found["method"], found["path"], found["route"], found["instance"], found["subject"]) == ("",) * 5
-
-
-@pytest.mark.parametrize(
-    "nasty", ['"', "\\", '","status":200,"x":"', "\n", "\x00", "ä", "\u2028", "</script>"]
-)
-def test_nothing_a_caller_sends_breaks_out_of_its_field(recorder: Recorder, nasty: str) -> None:
-    made = exchange(identity=Identity(nasty, frozenset()), status=404)
-    assert made.request is not None
-    made.request.path = f"/a{nasty}b"
-    found = line(recorder, made)
-    assert (found["path"], found["subject"], found["status"]) == (f"/a{nasty}b", nasty, 404)
-
-
-def test_behind_a_trusted_proxy_the_client_is_who_it_says(recorder: Recorder) -> None:
-    assert line(recorder, exchange(address="203.0.113.9"))["client"] == "203.0.113.9"
 
 
 def test_counts_by_route_and_class(recorder: Recorder) -> None:
@@ -185,11 +103,44 @@ def test_every_exchange_has_its_line(logged: tuple[Recorder, int]) -> None:
     assert [json.loads(line)["status"] for line in lines] == [200, 404]
 
 
-def test_a_request_within_somebody_elses_trace_names_it(recorder: Recorder) -> None:
-    made = exchange()
+class Kept(AccessLog):
+    """A log that keeps its lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def write(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def sampled(ratio: float, *exchanges: Exchange) -> list[int]:
+    """The statuses of those that are logged."""
+    log = Kept()
+    recorder = Recorder(log, sampled=threshold(ratio))
+    for one in exchanges:
+        recorder.finished(one)
+    return [json.loads(line)["status"] for line in log.lines]
+
+
+def test_of_good_requests_a_sample_is_logged_and_everything_else_always() -> None:
+    good = [exchange(request_id=b"%032x" % (number << 56)) for number in range(256)]
+    assert len(sampled(0.25, *good)) == 64
+    assert sampled(0, *good) == []
+    assert sampled(1, *good) == [200] * 256
+    others = [
+        exchange(decision="limited", status=429),
+        exchange(status=503),
+        exchange(status=404),
+        exchange(attempts=2, status=201),
+        exchange(shadowed=("daily",), status=202),
+        exchange(decision="client_left", status=0),
+    ]
+    assert sampled(0, *others) == [429, 503, 404, 201, 202, 0]
+
+
+def test_a_client_cannot_choose_whether_it_is_logged() -> None:
+    made = exchange(request_id=b"0" * 32)
     assert made.request is not None
-    assert "trace_id" not in line(recorder, made)
-    made.request.provenance = provenance = Provenance()
-    assert "trace_id" not in line(recorder, made)
-    provenance.context = Context(b"4bf92f3577b34da6a3ce929d0e0e4736", b"01")
-    assert line(recorder, made)["trace_id"] == "4bf92f3577b34da6a3ce929d0e0e4736"
+    made.request.provenance = Provenance()
+    made.request.provenance.fresh_id = b"f" * 32
+    assert sampled(0.5, made) == []

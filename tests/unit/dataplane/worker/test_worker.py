@@ -8,7 +8,7 @@ import sys
 
 from dataplane.gateway.policy.limiter import Limiter
 from dataplane.gateway.policy.resources import BUILTIN, Limit, LimitKey, coarse_limit
-from dataplane.options import WorkerOptions
+from dataplane.options import AccessLogOptions, WorkerOptions
 from dataplane.proxy.bounds import Bounds
 
 OPTIONS = WorkerOptions(
@@ -18,7 +18,7 @@ OPTIONS = WorkerOptions(
     control_fd=5,
     listen_fd=6,
     level="info",
-    access_log=True,
+    access_log=AccessLogOptions(fields=("status",), redact=("x-tenant",)),
     drain_timeout=30.0,
     rate_limit_per_second=100.0,
     rate_limit_burst=150,

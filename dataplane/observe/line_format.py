@@ -1,0 +1,108 @@
+"""Formats of the access log: which fields a line has, and which values must not be shown.
+
+A format is `json`, or a text with fields in braces: `{client} "{method} {path}" {status}`. `{header:NAME}` is any field
+of the request; braces themselves are doubled, as in Python.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from difflib import get_close_matches
+from string import Formatter
+from typing import Final
+from urllib.parse import unquote_plus
+
+from dataplane.observe.log_fields import CHOSEN, REQUEST
+
+JSON: Final = "json"
+COMBINED: Final = (
+    '{client} - {subject} [{time}] "{method} {path} {protocol}" {status} {sent} "{referer}" "{user_agent}"'
+)
+"""The order of the combined log of Apache and nginx, which many tools read."""
+NAMES: Final = (*REQUEST, *CHOSEN)
+"""Every field that a line may have, without those of the form `header:NAME`."""
+MOST_FIELDS: Final = 100
+SECRET_HEADERS: Final = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
+"""Fields of requests that are never shown."""
+SECRET_PARAMETERS: Final = frozenset(
+    {
+        *("access_token", "api_key", "apikey", "auth", "client_assertion", "client_secret", "code"),
+        *("id_token", "jwt", "key", "password", "refresh_token", "secret", "sig", "signature", "token"),
+        *("x-amz-credential", "x-amz-security-token", "x-amz-signature"),
+    }
+)
+"""Parameters of queries that are never shown: of OAuth (RFC 6749, RFC 6750, RFC 7521), and of signed addresses."""
+REDACTED: Final = "***"
+_HEADER: Final = re.compile(r"header:([!#$%&'*+.^_`|~0-9A-Za-z-]{1,100})")
+
+
+class FormatError(ValueError):
+    """The format or the list of fields cannot be used; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A format that was read. A text has one more literal than fields; JSON has none."""
+
+    fields: tuple[str, ...]
+    literals: tuple[str, ...] = ()
+
+
+def read_format(text: str, fields: tuple[str, ...] = ()) -> Format | None:
+    """The format of `text`, with these fields if it is JSON; None for JSON with the usual fields. Raises FormatError.
+
+    A line never spans several lines, so the text may hold no control character but a tab.
+    """
+    if text == JSON:
+        return Format(tuple(map(field_name, fields))) if fields else None
+    if fields:
+        raise FormatError("a text names its fields itself: leave the list of fields out")
+    text = COMBINED if text == "combined" else text
+    if any(ord(char) < 32 and char != "\t" for char in text):
+        raise FormatError("a line may hold no line break and no other control character but a tab")
+    return _read_text(text)
+
+
+def field_name(name: str) -> str:
+    """The name of a field, with a header's in lower case. Raises FormatError for an unknown one."""
+    if (header := _HEADER.fullmatch(name)) is not None:
+        return f"header:{header[1].lower()}"
+    if name in NAMES:
+        return name
+    near = get_close_matches(name, NAMES, n=1)
+    advice = f"did you mean {near[0]}?" if near else f"known are {', '.join(NAMES)} and header:NAME"
+    raise FormatError(f"{name!r} is no field: {advice}")
+
+
+def redact_query(query: str, secret: frozenset[str]) -> str:
+    """The query with the values of these parameters, lower case, replaced."""
+    if not query:
+        return ""
+    return "&".join([_redact(pair, secret) for pair in query.split("&")])
+
+
+def _redact(pair: str, secret: frozenset[str]) -> str:
+    name, equals, _ = pair.partition("=")
+    return f"{name}={REDACTED}" if equals and unquote_plus(name).lower() in secret else pair
+
+
+def _read_text(text: str) -> Format:
+    literals, fields = [""], []
+    try:
+        pieces = list(Formatter().parse(text))
+    except ValueError as error:
+        raise FormatError(f"{error}: double a brace that is no field") from None
+    for literal, name, detail, conversion in pieces:
+        literals[-1] += literal
+        if name is None:
+            continue
+        if conversion:
+            raise FormatError(f"{{{name}!{conversion}}} is no field")
+        fields.append(field_name(f"{name}:{detail}" if detail else name))
+        literals.append("")
+    if not fields:
+        raise FormatError("it names no field: write json, combined, or a text such as {client} {status}")
+    if len(fields) > MOST_FIELDS:
+        raise FormatError(f"it names more than {MOST_FIELDS} fields")
+    return Format(tuple(fields), tuple(literals))
