@@ -97,6 +97,22 @@ def test_variables_come_after_those_that_they_refer_to() -> None:
             names.append(entry["name"])
 
 
+def test_the_access_log_has_its_settings(default: Objects) -> None:
+    assert variable(default, "dataplane", "ACCESS_LOG_FORMAT") == "json"
+    assert variable(default, "dataplane", "ACCESS_LOG_SAMPLING") == "1"
+    chosen = {
+        "accessLogFields": ["time", "header:x-tenant"],
+        "accessLogSampling": 0.01,
+        "accessLogRedact": ["x-k"],
+    }
+    objects = render({**NEEDED, "dataplane": chosen})
+    assert variable(objects, "dataplane", "ACCESS_LOG_FIELDS") == "time,header:x-tenant"
+    assert variable(objects, "dataplane", "ACCESS_LOG_SAMPLING") == "0.01"
+    assert variable(objects, "dataplane", "ACCESS_LOG_REDACT") == "x-k"
+    off = environment(render({**NEEDED, "dataplane": {"accessLog": False}}), "dataplane")
+    assert "ACCESS_LOG_FORMAT" not in off
+
+
 def test_another_autoscaler_may_own_the_replicas() -> None:
     for replicas in (None, 3):
         values = {"replicas": replicas, "autoscaling": {"enabled": False}}

@@ -11,12 +11,16 @@
 - {name: DRAIN_TIMEOUT, value: {{ $plane.drainTimeout | quote }}}
 - {name: LOG_LEVEL, value: {{ $plane.logLevel }}}
 - {name: ACCESS_LOG, value: {{ $plane.accessLog | quote }}}
+{{- if $plane.accessLog }}
+- {name: ACCESS_LOG_FORMAT, value: {{ $plane.accessLogFormat | quote }}}
+- {name: ACCESS_LOG_SAMPLING, value: {{ $plane.accessLogSampling | quote }}}
+{{- end }}
 - name: NODE
   valueFrom: {fieldRef: {fieldPath: metadata.name}}
 {{ include "headgate.fromSecret" (dict "key" "DATAPLANE_TOKEN" "secret" (include "headgate.secret" .)) }}
 {{- include "headgate.dataplane.certificateEnv" . }}
 {{- include "headgate.dataplane.limitEnv" $plane }}
-{{- range $name, $values := dict "TRUSTED_PROXIES" $plane.trustedProxies "PROXY_PROTOCOL_FROM" $plane.proxyProtocolFrom "REGISTER_ALLOW" .Values.controlplane.registerAllow "UNIX_SOCKETS" $plane.unixSockets "STRIP_REQUEST_HEADERS" $plane.stripRequestHeaders }}
+{{- range $name, $values := dict "TRUSTED_PROXIES" $plane.trustedProxies "PROXY_PROTOCOL_FROM" $plane.proxyProtocolFrom "REGISTER_ALLOW" .Values.controlplane.registerAllow "UNIX_SOCKETS" $plane.unixSockets "STRIP_REQUEST_HEADERS" $plane.stripRequestHeaders "ACCESS_LOG_FIELDS" $plane.accessLogFields "ACCESS_LOG_REDACT" $plane.accessLogRedact }}
 {{- with $values }}
 - {name: {{ $name }}, value: {{ join "," . | quote }}}
 {{- end }}
