@@ -10,12 +10,12 @@ from importlib.resources import files
 
 from starlette.responses import Response
 
-from controlplane.api import shapes
 from controlplane.api.answers import json_answer, json_text
 from controlplane.api.kept import KeptText
 from controlplane.api.openapi import describe
 from controlplane.api.operation import IF_NONE_MATCH, ROOT, Answer, Call, Operation, get
 from controlplane.api.reference import page
+from controlplane.api.shapes.server import IndexShape, LinksShape
 
 Table = Callable[[], Iterable[Operation]]
 
@@ -24,7 +24,7 @@ async def index(call: Call) -> Response:
     """The start page: for browsers a redirect to the reference, for programs a list of paths."""
     if "text/html" in call.request.headers.get("accept", ""):
         return Response(status_code=303, headers={"Location": "/docs", "Vary": "Accept"})
-    links = shapes.LinksShape(
+    links = LinksShape(
         reference="/docs",
         openapi=f"{ROOT}/openapi.json",
         token=f"{ROOT}/auth/token",
@@ -32,7 +32,7 @@ async def index(call: Call) -> Response:
         ready="/ready",
         metrics="/metrics",
     )
-    shape = shapes.IndexShape(name="Headgate admin API", version=call.parts.version, links=links)
+    shape = IndexShape(name="Headgate admin API", version=call.parts.version, links=links)
     return json_answer(shape.model_dump(), headers={"Vary": "Accept"})
 
 
@@ -62,7 +62,7 @@ def operations(table: Table) -> Iterator[Operation]:
         index,
         "getIndex",
         "The entry points of the admin API",
-        Answer(200, "Links", shapes.IndexShape),
+        Answer(200, "Links", IndexShape),
         Answer(303, "Browsers are redirected to the API reference"),
         access="public",
         tag="process",

@@ -6,10 +6,16 @@ from collections.abc import Iterator
 
 from starlette.responses import Response
 
-from controlplane.api import shapes
 from controlplane.api.answers import json_answer, model_answer
 from controlplane.api.operation import ADMIN, ROOT, Answer, Call, Operation, get, many
-from controlplane.api.shapes import moment
+from controlplane.api.shapes.base import RevisionShape, moment
+from controlplane.api.shapes.fleet import (
+    CircuitShape,
+    CircuitStats,
+    DataplaneShape,
+    NodeCircuitShape,
+    rejection,
+)
 from controlplane.fleet.reports import CircuitReport, NodeState
 from controlplane.fleet.views import CircuitView
 
@@ -31,8 +37,8 @@ async def dataplanes(call: Call) -> Response:
     return model_answer(tuple(map(_dataplane, call.parts.fleet.views.dataplanes(call.parts.watcher.current))))
 
 
-def _circuit(view: CircuitView) -> shapes.CircuitShape:
-    return shapes.CircuitShape(
+def _circuit(view: CircuitView) -> CircuitShape:
+    return CircuitShape(
         service_name=view.circuit.service_name,
         config=view.config,
         dataplanes={node: _breaker(report) for node, report in view.dataplanes.items()},
@@ -40,11 +46,11 @@ def _circuit(view: CircuitView) -> shapes.CircuitShape:
     )
 
 
-def _breaker(report: CircuitReport) -> shapes.NodeCircuitShape:
-    return shapes.NodeCircuitShape(
+def _breaker(report: CircuitReport) -> NodeCircuitShape:
+    return NodeCircuitShape(
         state=report.state.value,
         last_state_change=moment(report.last_state_change),
-        stats=shapes.CircuitStats(
+        stats=CircuitStats(
             total_requests=report.total_requests,
             failed_requests=report.failed_requests,
             rejected_requests=report.rejected_requests,
@@ -54,8 +60,8 @@ def _breaker(report: CircuitReport) -> shapes.NodeCircuitShape:
     )
 
 
-def _dataplane(state: NodeState) -> shapes.DataplaneShape:
-    return shapes.DataplaneShape(
+def _dataplane(state: NodeState) -> DataplaneShape:
+    return DataplaneShape(
         node=state.node,
         version=state.version,
         connected=state.connected,
@@ -63,12 +69,12 @@ def _dataplane(state: NodeState) -> shapes.DataplaneShape:
         applied_revision=state.applied_revision,
         digest=state.digest,
         last_seen=moment(state.last_seen),
-        last_rejection=shapes.rejection(state.last_rejection),
+        last_rejection=rejection(state.last_rejection),
         total_requests=state.stats.total_requests,
     )
 
 
-ORDERED = Answer(202, "The order is being sent to the data planes", shapes.RevisionShape)
+ORDERED = Answer(202, "The order is being sent to the data planes", RevisionShape)
 
 
 def operations() -> Iterator[Operation]:
@@ -78,7 +84,7 @@ def operations() -> Iterator[Operation]:
         circuits,
         "getCircuits",
         "The circuit breaker of every service",
-        Answer(200, "Sorted by service", many(shapes.CircuitShape)),
+        Answer(200, "Sorted by service", many(CircuitShape)),
     )
     yield Operation(
         method="POST",
@@ -96,5 +102,5 @@ def operations() -> Iterator[Operation]:
         dataplanes,
         "getDataplanes",
         "All data planes, with the revision each serves and its last rejection",
-        Answer(200, "Sorted by node", many(shapes.DataplaneShape)),
+        Answer(200, "Sorted by node", many(DataplaneShape)),
     )

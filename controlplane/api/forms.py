@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import create_model
 
-from controlplane.api import shapes
 from controlplane.api.operation import Call
+from controlplane.api.shapes.base import Shape, StatusShape, VersionShape
 from controlplane.aside import FEW
 from controlplane.model import stored
 from controlplane.model.listed import Listed
@@ -72,7 +72,7 @@ class WithStatus(Form):
 
     @property
     def schema(self) -> type[Resource]:
-        return _with_status(self.model, shapes.StatusShape if self.model.DATA_PLANES else shapes.VersionShape)
+        return _with_status(self.model, StatusShape if self.model.DATA_PLANES else VersionShape)
 
     async def show(self, call: Call) -> Show:
         status = _status(call) if self.model.DATA_PLANES else _version
@@ -118,6 +118,6 @@ def _version(stamped: Stamped) -> dict[str, object]:
 
 
 @cache
-def _with_status(model: type[Resource], status: type[shapes.Shape]) -> type[Resource]:
+def _with_status(model: type[Resource], status: type[Shape]) -> type[Resource]:
     fields: dict[str, Any] = {"status": (status, ...)}
     return create_model(f"{model.__name__}Status", __base__=model, **fields)

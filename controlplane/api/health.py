@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from prometheus_client.exposition import choose_encoder
 from starlette.responses import Response
 
-from controlplane.api import shapes
 from controlplane.api.answers import model_answer
 from controlplane.api.metrics import registry
 from controlplane.api.operation import Answer, Call, Operation, get
 from controlplane.api.parts import Parts
+from controlplane.api.shapes.base import moment
+from controlplane.api.shapes.server import HealthShape, ReadyShape
 from controlplane.distribute.watcher import FULL, Watcher
 from controlplane.model.discovered import State
 
@@ -31,7 +32,7 @@ def _of_discovery(watcher: Watcher) -> list[str]:
 
 
 def _discovery(service: str, state: State) -> str:
-    since = f" since {shapes.moment(state.since)}" if state.since else ""
+    since = f" since {moment(state.since)}" if state.since else ""
     known = f"{state.instances} instance{'' if state.instances == 1 else 's'} known"
     return f"discovery of service {service!r} ({state.source}){since}: {state.problem}; {known}"
 
@@ -48,7 +49,7 @@ async def health(call: Call) -> Response:
     watcher = call.parts.watcher
     problems = [*call.parts.not_ready(), *_of_the_store(call.parts), *_of_discovery(watcher)]
     well = watcher.connected and not problems
-    shape = shapes.HealthShape(
+    shape = HealthShape(
         status="ok" if well else "degraded",
         version=call.parts.version,
         store="ok" if watcher.connected else "does not answer",
@@ -62,7 +63,7 @@ async def ready(call: Call) -> Response:
     """503 until the configuration has been read. A store that is lost or full later does not count: data planes
     that connect still get the last good configuration, and it is lost or full for every other control plane too."""
     watcher, reasons = call.parts.watcher, call.parts.not_ready()
-    shape = shapes.ReadyShape(
+    shape = ReadyShape(
         ready=not reasons,
         reasons=reasons,
         revision=watcher.revision,
@@ -80,7 +81,7 @@ async def metrics(call: Call) -> Response:
 def operations() -> Iterator[Operation]:
     """The operations that the handlers above answer."""
     for path, handler, summary, answer in (
-        ("/health", health, "Whether the process is alive", Answer(200, "It does", shapes.HealthShape)),
+        ("/health", health, "Whether the process is alive", Answer(200, "It does", HealthShape)),
         ("/metrics", metrics, "Metrics", Answer(200, "For Prometheus", _TEXT, "text/plain")),
     ):
         yield get(path, handler, f"get{path[1:].title()}", summary, answer, access="public", tag="process")
@@ -89,8 +90,8 @@ def operations() -> Iterator[Operation]:
         ready,
         "getReady",
         "Whether requests can be answered",
-        Answer(200, "They can", shapes.ReadyShape),
-        Answer(503, "Not ready; the reasons", shapes.ReadyShape),
+        Answer(200, "They can", ReadyShape),
+        Answer(503, "Not ready; the reasons", ReadyShape),
         access="public",
         tag="process",
     )

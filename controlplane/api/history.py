@@ -7,7 +7,7 @@ from itertools import islice
 
 from starlette.responses import Response
 
-from controlplane.api import body, rollout, shapes
+from controlplane.api import body, rollout
 from controlplane.api.answers import json_answer, models_answer
 from controlplane.api.configuration import receipt_answer
 from controlplane.api.numbers import MOST_REVISION, whole
@@ -26,7 +26,14 @@ from controlplane.api.operation import (
     many,
 )
 from controlplane.api.problems import HttpError
-from controlplane.api.shapes import moment
+from controlplane.api.shapes.base import moment
+from controlplane.api.shapes.changes import (
+    ChangeRecordShape,
+    EditShape,
+    FieldShape,
+    RecordShape,
+    RollbackShape,
+)
 from controlplane.model.history import MOST_RECORDS, Edit, Record, differences
 from controlplane.model.problems import InvalidConfig, Problem
 
@@ -124,7 +131,7 @@ def _only(call: Call, *known: str) -> None:
 def _shown(record: Record) -> dict[str, object]:
     """A change as `ChangeRecordShape` says. Its list of resources is left out of the model: no other thread runs while
     pydantic checks and dumps thousands of entries in one call."""
-    head = shapes.ChangeRecordShape(
+    head = ChangeRecordShape(
         revision=record.revision,
         author=record.author,
         time=moment(record.time),
@@ -136,8 +143,8 @@ def _shown(record: Record) -> dict[str, object]:
     return {**head.model_dump(mode="json"), "changes": changes}
 
 
-def _edit(one: Edit) -> shapes.EditShape:
-    return shapes.EditShape(
+def _edit(one: Edit) -> EditShape:
+    return EditShape(
         action=one.action,
         kind=one.kind,
         name=one.name,
@@ -148,10 +155,10 @@ def _edit(one: Edit) -> shapes.EditShape:
     )
 
 
-def _fields(one: Edit) -> Iterable[shapes.FieldShape]:
+def _fields(one: Edit) -> Iterable[FieldShape]:
     if one.before is not None and one.after is not None:
         for field, old, new in differences(one.before, one.after):
-            yield shapes.FieldShape(field=field, before=old, after=new)
+            yield FieldShape(field=field, before=old, after=new)
 
 
 def operations() -> Iterator[Operation]:
@@ -161,7 +168,7 @@ def operations() -> Iterator[Operation]:
         changes,
         "getHistory",
         "The recorded changes of the configuration",
-        Answer(200, "Sorted by revision, the newest first", many(shapes.ChangeRecordShape)),
+        Answer(200, "Sorted by revision, the newest first", many(ChangeRecordShape)),
         tag="configuration",
         parameters=PARAMETERS,
         refusals=(400,),
@@ -171,7 +178,7 @@ def operations() -> Iterator[Operation]:
         change,
         "getChange",
         "One change with the resources before and after",
-        Answer(200, "The change", shapes.RecordShape),
+        Answer(200, "The change", RecordShape),
         tag="configuration",
         refusals=(404,),
     )
@@ -180,7 +187,7 @@ def operations() -> Iterator[Operation]:
         diff,
         "getDiff",
         "The differences between the configurations at two revisions",
-        Answer(200, "Sorted by kind and name", many(shapes.EditShape)),
+        Answer(200, "Sorted by kind and name", many(EditShape)),
         tag="configuration",
         parameters=BETWEEN,
         refusals=(400, 404),
@@ -194,7 +201,7 @@ def operations() -> Iterator[Operation]:
         summary="Restore the configuration of an earlier revision, as a new change",
         answers=rollout.RECEIPTS,
         tag="configuration",
-        body=Body(shapes.RollbackShape, example={"to": 42, "dry_run": True}),
+        body=Body(RollbackShape, example={"to": 42, "dry_run": True}),
         parameters=(DRY_RUN, FORCE, *rollout.PARAMETERS),
         refusals=(404, 409, 504),
     )

@@ -6,11 +6,18 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from starlette.responses import Response
 
-from controlplane.api import rollout, shapes
+from controlplane.api import rollout
 from controlplane.api.answers import json_answer, models_answer
 from controlplane.api.numbers import whole
 from controlplane.api.operation import ADMIN, ROOT, Answer, Call, Operation, Parameter, get, many
 from controlplane.api.problems import HttpError
+from controlplane.api.shapes.limits import (
+    BoundShape,
+    BucketShape,
+    NodeBucketShape,
+    RateLimitShape,
+    ResetShape,
+)
 from controlplane.fleet import limit_views
 from controlplane.fleet.limit_resets import RESET_WITHIN, reset_view
 from controlplane.fleet.limit_views import MOST, USUAL, Bound, BucketView, Choice, LimitView
@@ -61,7 +68,7 @@ async def reset_rate_limit(call: Call) -> Response:
     seconds = RESET_WITHIN if wait is None else wait.seconds
     await call.parts.waiting.obeyed(revision, seconds)
     seen = reset_view(revision, call.parts.fleet.views.dataplanes())
-    receipt = shapes.ResetShape(
+    receipt = ResetShape(
         revision=revision,
         key=key,
         buckets=seen.buckets,
@@ -98,8 +105,8 @@ def _require_known(choice: Choice, limits: Mapping[str, RateLimit], reports: Rep
         raise HttpError(404, f"rate limit {choice.limit!r} does not exist")
 
 
-def _limit(view: LimitView) -> shapes.RateLimitShape:
-    shown = shapes.RateLimitShape(
+def _limit(view: LimitView) -> RateLimitShape:
+    shown = RateLimitShape(
         name=view.name,
         mode=view.mode or None,
         owner=view.owner or None,
@@ -122,8 +129,8 @@ def _limit(view: LimitView) -> shapes.RateLimitShape:
     )
 
 
-def _bound(bound: Bound) -> shapes.BoundShape:
-    return shapes.BoundShape(
+def _bound(bound: Bound) -> BoundShape:
+    return BoundShape(
         burst=bound.burst,
         per_second=bound.per_second,
         under_way=bound.under_way,
@@ -133,14 +140,14 @@ def _bound(bound: Bound) -> shapes.BoundShape:
     )
 
 
-def _bucket(view: BucketView) -> shapes.BucketShape:
+def _bucket(view: BucketView) -> BucketShape:
     nodes = {
-        node: shapes.NodeBucketShape(
+        node: NodeBucketShape(
             remaining=one.remaining, refused=one.refused, counted=one.place.value, away=one.away
         )
         for node, one in view.dataplanes.items()
     }
-    return shapes.BucketShape(key=view.key, remaining=view.remaining, refused=view.refused, dataplanes=nodes)
+    return BucketShape(key=view.key, remaining=view.remaining, refused=view.refused, dataplanes=nodes)
 
 
 def _nobody(name: str) -> str:
@@ -154,7 +161,7 @@ def operations() -> Iterator[Operation]:
         rate_limits,
         "getRateLimits",
         "All rate limits, each with its bound in force and the buckets in use",
-        Answer(200, "Sorted by refused requests, the most first, then by name", many(shapes.RateLimitShape)),
+        Answer(200, "Sorted by refused requests, the most first, then by name", many(RateLimitShape)),
         parameters=PARAMETERS,
         refusals=(400, 404),
     )
@@ -166,8 +173,8 @@ def operations() -> Iterator[Operation]:
         id="resetRateLimit",
         summary="Refill the buckets of a key on every data plane, at the owners of limits and in Redis",
         answers=(
-            Answer(200, "The buckets that each data plane has reset", shapes.ResetShape),
-            Answer(202, "Some data planes have not answered yet", shapes.ResetShape),
+            Answer(200, "The buckets that each data plane has reset", ResetShape),
+            Answer(202, "Some data planes have not answered yet", ResetShape),
         ),
         tag="fleet",
         parameters=(

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from starlette.responses import Response
 
-from controlplane.api import shapes
 from controlplane.api.answers import long_answer, model_answer
 from controlplane.api.numbers import MOST_REVISION, whole
 from controlplane.api.operation import ROOT, Answer, Call, Operation, Parameter, flag, get
 from controlplane.api.problems import HttpError
-from controlplane.api.shapes import rejection
+from controlplane.api.shapes.changes import NodeProgressShape, ReceiptShape, RolloutShape
+from controlplane.api.shapes.fleet import rejection
 from controlplane.fleet.progress import ALL, NodeProgress, Progress, Quorum
 from controlplane.fleet.waiting import MOST_WAIT
 
@@ -26,8 +26,8 @@ PARAMETERS = (
     Parameter("quorum", "The data planes that must serve it: all, a number, or a percentage such as 50%."),
 )
 RECEIPTS = (
-    Answer(200, "The outcome for each resource", shapes.ReceiptShape),
-    Answer(202, "The same; the change is decided, but not completed yet", shapes.ReceiptShape),
+    Answer(200, "The outcome for each resource", ReceiptShape),
+    Answer(202, "The same; the change is decided, but not completed yet", ReceiptShape),
 )
 """The answers of an operation that changes the configuration and may wait for the rollout."""
 
@@ -136,9 +136,9 @@ def revision(text: str) -> int:
     return number
 
 
-def shown(seen: Progress) -> shapes.RolloutShape:
+def shown(seen: Progress) -> RolloutShape:
     """The response body."""
-    return shapes.RolloutShape(
+    return RolloutShape(
         revision=seen.revision,
         digest=seen.digest,
         state="served" if seen.complete else "rejected" if seen.rejected else "waiting",
@@ -149,8 +149,8 @@ def shown(seen: Progress) -> shapes.RolloutShape:
     )
 
 
-def _node(node: NodeProgress) -> shapes.NodeProgressShape:
-    return shapes.NodeProgressShape(
+def _node(node: NodeProgress) -> NodeProgressShape:
+    return NodeProgressShape(
         node=node.node,
         connected=node.connected,
         applied_revision=node.applied_revision,
@@ -167,7 +167,7 @@ def operations() -> Iterator[Operation]:
         rollout,
         "getRollout",
         "The rollout of a revision to the data planes",
-        Answer(200, "The progress of each data plane", shapes.RolloutShape),
+        Answer(200, "The progress of each data plane", RolloutShape),
         parameters=PARAMETERS,
         refusals=(400, 404),
     )

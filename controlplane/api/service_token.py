@@ -9,9 +9,10 @@ from typing import Annotated
 from pydantic import Field
 from starlette.responses import Response
 
-from controlplane.api import body, shapes
+from controlplane.api import body
 from controlplane.api.answers import json_answer
 from controlplane.api.operation import ADMIN, ROOT, Answer, Body, Call, Operation
+from controlplane.api.shapes.tokens import ServiceTokenShape
 from controlplane.model.base import Part, parse_as
 from controlplane.model.fields import Name
 
@@ -51,7 +52,7 @@ def operations() -> Iterator[Operation]:
         access=ADMIN,
         id="createServiceToken",
         summary="Issue a token that registers instances of one service, and of no other",
-        answers=(Answer(201, "The token. It is not stored", shapes.ServiceTokenShape),),
+        answers=(Answer(201, "The token. It is not stored", ServiceTokenShape),),
         tag="identity",
         body=Body(ServiceTokenRequest, example={"service_name": "orders", "ttl": 30 * DAY}),
         refusals=(503,),

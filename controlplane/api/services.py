@@ -9,12 +9,14 @@ from typing import Any, Literal
 from pydantic import create_model
 from starlette.responses import Response
 
-from controlplane.api import rollout, shapes
+from controlplane.api import rollout
 from controlplane.api.answers import json_answer
 from controlplane.api.forms import Show, WithStatus, published
 from controlplane.api.operation import ADMIN, ROOT, Answer, Call, Operation
 from controlplane.api.problems import HttpError
-from controlplane.api.shapes import moment
+from controlplane.api.shapes.base import RevisionShape, moment
+from controlplane.api.shapes.changes import RolloutShape
+from controlplane.api.shapes.services import DiscoveryShape, InstanceShape
 from controlplane.commands.errors import NotFound
 from controlplane.fleet.views import InstanceView
 from controlplane.model.discovered import State
@@ -99,10 +101,10 @@ def _named(instance: object) -> object:
 @cache
 def _seen(model: type[Resource]) -> type[Resource]:
     fields: dict[str, Any] = {
-        "instances": (dict[str, shapes.InstanceShape], ...),
+        "instances": (dict[str, InstanceShape], ...),
         "healthy": (int, ...),
         "total": (int, ...),
-        "discovered": (shapes.DiscoveryShape | None, ...),
+        "discovered": (DiscoveryShape | None, ...),
     }
     return create_model(model.__name__, __base__=model, **fields)
 
@@ -110,7 +112,7 @@ def _seen(model: type[Resource]) -> type[Resource]:
 def _discovery(state: State | None) -> dict[str, object] | None:
     if state is None:
         return None
-    shape = shapes.DiscoveryShape(
+    shape = DiscoveryShape(
         source=state.source, instances=state.instances, problem=state.problem, since=moment(state.since)
     )
     return shape.model_dump()
@@ -118,11 +120,11 @@ def _discovery(state: State | None) -> dict[str, object] | None:
 
 def _instance(
     view: InstanceView, snapshot: Snapshot, workers: Mapping[str, int], static: Set[str]
-) -> shapes.InstanceShape:
+) -> InstanceShape:
     name = view.instance.name
     stamped = snapshot.resources.get((Instance.KIND, name))
     registered = stamped is not None and stamped.lease
-    return shapes.InstanceShape(
+    return InstanceShape(
         status=view.status.value,
         last_check=moment(view.last_check),
         reason=view.reason,
@@ -170,7 +172,7 @@ async def undrain(call: Call) -> Response:
 
 def operations() -> Iterator[Operation]:
     """The operations that the handlers above answer; services themselves are in `api.resources`."""
-    ordered = Answer(202, "The order is being sent to the data planes", shapes.RevisionShape)
+    ordered = Answer(202, "The order is being sent to the data planes", RevisionShape)
     path = f"{ROOT}/services/{{service}}/instances/{{instance}}/drain"
     yield Operation(
         method="POST",
@@ -179,7 +181,7 @@ def operations() -> Iterator[Operation]:
         access=ADMIN,
         id="drainInstance",
         summary="Drain an instance: it gets no new requests, and requests under way finish",
-        answers=(Answer(200, "No request is under way there any more", shapes.RolloutShape), ordered),
+        answers=(Answer(200, "No request is under way there any more", RolloutShape), ordered),
         tag="fleet",
         parameters=rollout.PARAMETERS[:1],
         refusals=(400, 404, 409, 504),

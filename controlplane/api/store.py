@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from starlette.responses import Response
 
-from controlplane.api import shapes
 from controlplane.api.answers import model_answer
 from controlplane.api.operation import ADMIN, ROOT, Answer, Call, Operation, get
 from controlplane.api.problems import starting
+from controlplane.api.shapes.store import ConfirmedShape, LineageShape, ServedShape, StoreShape
 from controlplane.distribute.guard import WHAT_TO_DO
 
 
@@ -17,15 +17,15 @@ async def show(call: Call) -> Response:
     """The state of the store."""
     watcher = call.parts.watcher
     good, present = watcher.guard.good, watcher.guard.lineage
-    shape = shapes.StoreShape(
+    shape = StoreShape(
         connected=watcher.connected,
         frozen=bool(watcher.frozen),
         reason=f"{watcher.frozen}; {WHAT_TO_DO}" if watcher.frozen else "",
         revision=watcher.revision,
-        lineage=shapes.LineageShape(id=present.id, epoch=present.epoch),
-        served=shapes.ServedShape(
+        lineage=LineageShape(id=present.id, epoch=present.epoch),
+        served=ServedShape(
             revision=watcher.current.revision if watcher.current else 0,
-            lineage=shapes.LineageShape(id=good.lineage.id, epoch=good.lineage.epoch),
+            lineage=LineageShape(id=good.lineage.id, epoch=good.lineage.epoch),
         ),
     )
     return model_answer(shape)
@@ -43,8 +43,8 @@ async def confirm(call: Call) -> Response:
     revision, lineage = await parts.commands.confirm_store(call.author, above=above)
     call.record.revision = revision
     return model_answer(
-        shapes.ConfirmedShape(
-            revision=revision, lineage=shapes.LineageShape(id=lineage.id, epoch=lineage.epoch), reason=was
+        ConfirmedShape(
+            revision=revision, lineage=LineageShape(id=lineage.id, epoch=lineage.epoch), reason=was
         )
     )
 
@@ -56,7 +56,7 @@ def operations() -> Iterator[Operation]:
         show,
         "getStore",
         "The store, and whether its content is published",
-        Answer(200, "The state as this control plane sees it", shapes.StoreShape),
+        Answer(200, "The state as this control plane sees it", StoreShape),
     )
     yield Operation(
         method="POST",
@@ -65,7 +65,7 @@ def operations() -> Iterator[Operation]:
         access=ADMIN,
         id="confirmStore",
         summary="Publish the content of a store that was wiped, restored or replaced, whatever it is",
-        answers=(Answer(200, "The content is published from this revision on", shapes.ConfirmedShape),),
+        answers=(Answer(200, "The content is published from this revision on", ConfirmedShape),),
         tag="fleet",
         refusals=(409,),
     )

@@ -16,13 +16,14 @@ from urllib.parse import unquote_plus
 from starlette.requests import Request
 from starlette.responses import Response
 
-from controlplane.api import body, shapes
+from controlplane.api import body
 from controlplane.api.answers import json_answer
 from controlplane.api.body import FORM
 from controlplane.api.caller import address_of
 from controlplane.api.explain import explain
 from controlplane.api.operation import ROOT, Answer, Body, Call, Operation
 from controlplane.api.problems import HttpError
+from controlplane.api.shapes.tokens import TokenErrorShape, TokenShape
 from controlplane.identity import BadCredentials, Grants, InvalidScope, InvalidToken, Tokens
 
 _TEXT = {"type": "string"}
@@ -245,11 +246,11 @@ def operations() -> Iterator[Operation]:
         access="public",
         id="getToken",
         summary="Get tokens (OAuth 2.0); errors as in RFC 6749 §5.2",
-        answers=(Answer(200, "Tokens", shapes.TokenShape),),
+        answers=(Answer(200, "Tokens", TokenShape),),
         tag="identity",
         body=Body(_TOKEN_FORM, (FORM,), example=_TOKEN_EXAMPLE),
         refusals=(401, 429, 503),
-        refusal=shapes.TokenErrorShape,
+        refusal=TokenErrorShape,
     )
     yield Operation(
         method="POST",
@@ -262,7 +263,7 @@ def operations() -> Iterator[Operation]:
         tag="identity",
         body=Body(_REVOCATION_FORM, (FORM,), example=_REVOCATION_EXAMPLE),
         refusals=(401, 429, 503),
-        refusal=shapes.TokenErrorShape,
+        refusal=TokenErrorShape,
     )
     for operation_id, prefix in (("getKeys", ""), ("getKeysUnderRoot", ROOT)):
         yield Operation(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from controlplane.api.shapes import moment
+from controlplane.api.shapes.base import moment
 from controlplane.commands.plans.discovery import Discover, discover
 from controlplane.fleet.reports import (
     CircuitReport,

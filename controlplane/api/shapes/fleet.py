@@ -1,0 +1,83 @@
+"""Circuits and data planes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from controlplane.api.shapes.base import Moment, Shape, moment
+from controlplane.fleet.reports import Rejection
+from controlplane.model.resources import Circuit
+
+
+class CircuitStats(Shape):
+    """Counted since the data planes started."""
+
+    total_requests: int
+    failed_requests: int
+    rejected_requests: Annotated[int, Field(description="Requests that the open circuit refused.")]
+
+
+class NodeCircuitShape(Shape):
+    """The breaker of one service on one data plane."""
+
+    state: Literal["closed", "half_open", "open"]
+    last_state_change: Moment
+    stats: CircuitStats
+    recent_failures: Annotated[int, Field(description="Failures within the failure window.")]
+    reason: Annotated[str, Field(description="The last transition, like 'Circuit opened after 5 failures'.")]
+
+
+class CircuitShape(NodeCircuitShape):
+    """The breaker of one service over the fleet: the worst state, counters added up."""
+
+    service_name: str
+    config: Circuit
+    dataplanes: Annotated[dict[str, NodeCircuitShape], Field(description="By node.")]
+
+
+class ProblemShape(Shape):
+    """A reason why a data plane rejected a revision."""
+
+    resource: str
+    field: str
+    detail: str
+
+
+class RejectionShape(Shape):
+    """A revision that a data plane rejected, or that is withheld from it."""
+
+    revision: int
+    withheld: Annotated[
+        bool, Field(description="The revision was not sent: the data plane lacks a capability that it needs.")
+    ]
+    problems: list[ProblemShape]
+    at: Moment
+
+
+def rejection(seen: Rejection | None) -> RejectionShape | None:
+    """A rejection as programs read it."""
+    if seen is None:
+        return None
+    problems = [
+        ProblemShape(resource=one.resource, field=one.field, detail=one.detail) for one in seen.problems
+    ]
+    at = moment(seen.at)
+    return RejectionShape(revision=seen.revision, withheld=seen.withheld, problems=problems, at=at)
+
+
+class DataplaneShape(Shape):
+    """A data plane, connected or gone within the last minutes."""
+
+    node: str
+    version: str
+    connected: bool
+    sent_revision: int
+    applied_revision: Annotated[
+        int, Field(description="Revision that every worker of the node serves; 0 for none.")
+    ]
+    digest: str
+    last_seen: Moment
+    last_rejection: RejectionShape | None
+    total_requests: int
