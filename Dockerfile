@@ -82,7 +82,7 @@ LABEL org.opencontainers.image.title="Headgate control plane" \
 COPY --from=layer-controlplane /layer/ /
 ENV ADMIN_LISTEN=0.0.0.0:8080 GRPC_LISTEN=0.0.0.0:50051
 EXPOSE 8080 50051
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["python3", "-IS", "/opt/headgate-healthcheck.py", "ADMIN_LISTEN"]
+HEALTHCHECK --interval=10s --timeout=10s --start-period=60s CMD ["python3", "-IS", "/opt/headgate-healthcheck.py", "ADMIN_LISTEN"]
 ENTRYPOINT ["headgate-controlplane"]
 
 FROM image AS dataplane
@@ -91,7 +91,7 @@ LABEL org.opencontainers.image.title="Headgate data plane" \
 COPY --from=layer-dataplane /layer/ /
 ENV LISTEN=0.0.0.0:8000 STATUS_LISTEN=0.0.0.0:8001 CACHE_DIR=/var/lib/headgate/cache
 EXPOSE 8000 8001
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["python3", "-IS", "/opt/headgate-healthcheck.py", "STATUS_LISTEN"]
+HEALTHCHECK --interval=10s --timeout=10s --start-period=60s CMD ["python3", "-IS", "/opt/headgate-healthcheck.py", "STATUS_LISTEN"]
 ENTRYPOINT ["headgate-dataplane"]
 
 FROM image AS sdk
