@@ -8,6 +8,7 @@ The file is readable by its owner alone, and written whole or not at all.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import sys
 from collections.abc import Iterable
@@ -18,14 +19,20 @@ def main() -> int:
     """Write, and tell what was done."""
     file, names = Path(sys.argv[1]), sys.argv[2:]
     lines = file.read_text().splitlines() if file.exists() else []
-    # `NAME=` without a value counts as missing, as it does for Compose.
-    given = {name.strip() for name, _, value in (line.partition("=") for line in lines) if value.strip()}
-    missing = [name for name in names if name not in given]
+    # The last line of a name counts, as it does for Compose.
+    given = dict(filter(None, map(variable, lines)))
+    missing = [name for name in names if not given.get(name)]
     if missing:
-        kept = [line for line in lines if line.partition("=")[0].strip() not in missing]
-        write(file, [*kept, *(f"{name}={secrets.token_urlsafe(32)}" for name in missing)])
+        kept = [line for line in lines if (variable(line) or ("", ""))[0] not in missing]
+        write(file.resolve(), [*kept, *(f"{name}={secrets.token_urlsafe(32)}" for name in missing)])
     print(f"{file} has {', '.join(names)}" + (f"; new: {', '.join(missing)}." if missing else "."))  # noqa: T201
     return 0
+
+
+def variable(line: str) -> tuple[str, str] | None:
+    """The name and the value of a line, as Compose reads them: `NAME=` and `NAME=""` are empty."""
+    match = re.match(r"\s*(?:export\s+)?(\w+)\s*[=:]\s*(.*)", line)
+    return (match[1], re.sub(r"^(['\"])\1(\s+#.*)?$", "", match[2].strip())) if match else None
 
 
 def write(file: Path, lines: Iterable[str]) -> None:

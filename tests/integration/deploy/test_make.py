@@ -135,6 +135,25 @@ def test_secrets_are_added_to_what_a_user_has_written(checkout: Path) -> None:
     assert (checkout / ".env").stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.parametrize("empty", ["", '""', "''", '"" # none yet'])
+def test_a_secret_that_compose_reads_as_empty_is_made(checkout: Path, empty: str) -> None:
+    (checkout / ".env").write_text(f"SECRET_KEY=an older one\nSECRET_KEY={empty}\n")
+    assert len(secrets_of(checkout)["SECRET_KEY"]) >= 32
+    assert (checkout / ".env").read_text().count("SECRET_KEY") == 1
+
+
+@pytest.mark.parametrize(
+    "given", ["export ADMIN_PASSWORD=mine", "  ADMIN_PASSWORD = 'mine' # of my own", "ADMIN_PASSWORD=#mine"]
+)
+def test_a_secret_is_never_replaced(checkout: Path, given: str) -> None:
+    (checkout / "secrets").write_text(f"{given}\n")
+    (checkout / ".env").symlink_to("secrets")
+    secrets_of(checkout)
+    assert (checkout / ".env").is_symlink()
+    text = (checkout / "secrets").read_text()
+    assert text.startswith(f"{given}\n") and text.count("ADMIN_PASSWORD") == 1
+
+
 def secrets_of(folder: Path) -> dict[str, str]:
     """The variables in .env after `make secrets`, which shows none of them."""
     done = make(folder, "secrets", f"PYTHON={sys.executable}")
