@@ -26,9 +26,10 @@ def copy_tree(source: Path, out: Path, wanted: Callable[[Path], bool]) -> None:
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """Copy a file's content and mode."""
+    """Copy a file, for everybody to read: a checkout may be its owner's alone (umask 077)."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy(source, target)
+    shutil.copyfile(source, target)
+    target.chmod(0o755 if source.stat().st_mode & 0o100 else 0o644)
 
 
 def link(target: str, path: Path) -> None:

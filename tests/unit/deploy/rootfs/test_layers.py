@@ -96,3 +96,13 @@ def test_modules_are_compiled_without_time_and_place(tmp_path: Path) -> None:
     assert made[0] == made[1]
     assert b"/opt/module.py" in made[0]
     assert str(tmp_path).encode() not in made[0]
+
+
+@pytest.mark.parametrize(("mode", "copied"), [(0o600, 0o644), (0o700, 0o755), (0o664, 0o644)])
+def test_everybody_may_read_what_is_copied(tmp_path: Path, mode: int, copied: int) -> None:
+    """Whatever the umask was with which the checkout was made."""
+    source = tmp_path / "healthcheck.py"
+    source.touch()
+    source.chmod(mode)
+    files.copy_file(source, tmp_path / "out" / "healthcheck.py")
+    assert (tmp_path / "out" / "healthcheck.py").stat().st_mode & 0o777 == copied
