@@ -73,10 +73,16 @@ class Project:
         return f"http://127.0.0.1:{self.ports['PROMETHEUS_PORT']}"
 
     @property
+    def network(self) -> str:
+        """CONTROL_NETWORK, another one for each project."""
+        port = self.ports["GATEWAY_PORT"]
+        return f"10.{128 + (port >> 8) % 64}.{port % 256}"
+
+    @property
     def environment(self) -> dict[str, str]:
         """That of every command."""
         ports = {name: str(port) for name, port in self.ports.items()}
-        own = {"COMPOSE_PROJECT_NAME": self.name}
+        own = {"COMPOSE_PROJECT_NAME": self.name, "CONTROL_NETWORK": self.network}
         if self.files:
             own["COMPOSE_FILE"] = os.pathsep.join(map(str, self.files))
         own |= {"DOCKER_BUILDKIT": "1", "COMPOSE_DOCKER_CLI_BUILD": "1"}
@@ -114,6 +120,11 @@ class Project:
     def inspect(self, container: str, what: str) -> str:
         """A field of a container, as a template of Go."""
         return self.docker("inspect", "--format", f"{{{{{what}}}}}", container)
+
+    def address(self, container: str, network: str) -> str:
+        """The address of a container in a network of docker-compose.yml."""
+        name = f"{self.name}_{network}"
+        return self.inspect(container, f'(index .NetworkSettings.Networks "{name}").IPAddress')
 
     def ailing(self) -> list[str]:
         """Containers that are not running and healthy, as name and state."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -73,17 +74,41 @@ def test_a_container_is_confined(name: str) -> None:
         assert service["healthcheck"]["test"][0] == "CMD"
 
 
+def members(network: str) -> set[str]:
+    return {name for name, service in SERVICES.items() if network in service.get("networks", ["default"])}
+
+
 def test_stores_are_apart() -> None:
     apart = {name for name, network in COMPOSE["networks"].items() if network.get("internal")}
-    members = {
-        network: {
-            name for name, service in SERVICES.items() if network in service.get("networks", ["default"])
-        }
-        for network in COMPOSE["networks"]
-    }
     assert apart == {"store", "limits"}
-    assert members["store"] == {"etcd", "controlplane", "prometheus"}
-    assert members["limits"] == {"redis", "gateway"}
+    assert members("store") == {"etcd", "controlplane", "prometheus"}
+    assert members("limits") == {"redis", "gateway"}
+
+
+def test_planes_believe_the_balancer_and_each_other() -> None:
+    """What these say of a client's address, and nobody else: not even this machine."""
+    assert members("control") == {"loadbalancer", "gateway", "controlplane"}
+    (addresses,) = COMPOSE["networks"]["control"]["ipam"]["config"]
+    subnet, dynamic = (ip_network(by_default(addresses[name])) for name in ("subnet", "ip_range"))
+    balancer = by_default(SERVICES["loadbalancer"]["networks"]["control"]["ipv4_address"])
+    assert ip_address(balancer) in subnet and ip_address(balancer) not in dynamic
+    machine = by_default(addresses["gateway"])
+    assert ip_address(machine) in subnet and ip_address(machine) not in dynamic and machine != balancer
+    assert by_default(SERVICES["gateway"]["environment"]["PROXY_PROTOCOL_FROM"]) == balancer
+    trusted = by_default(SERVICES["controlplane"]["environment"]["TRUSTED_PROXIES"])
+    assert trusted == f"{balancer},{dynamic}"
+    assert by_default(SERVICES["controlplane"]["environment"]["REGISTER_DENY"]) == str(subnet)
+
+
+def test_control_planes_advertise_their_address_in_the_network_of_the_planes() -> None:
+    """Docker routes by the first one that leads anywhere else."""
+    outward = [name for name, network in COMPOSE["networks"].items() if not network.get("internal")]
+    assert min(outward) == "control"
+
+
+def by_default(text: str) -> str:
+    """The text without any variable set."""
+    return re.sub(r"\${\w+:-([^}]*)}", r"\1", text)
 
 
 def test_a_gateway_may_drain_before_it_is_killed() -> None:
@@ -97,7 +122,7 @@ def test_a_gateway_may_drain_before_it_is_killed() -> None:
 
 def test_the_balancer_leads_to_the_ports_of_the_planes() -> None:
     assert set(re.findall(r"server-template \S+ 10 (\S+)", BALANCER)) == {
-        *("gateway:8000", "controlplane:8080", "controlplane:50051")
+        *("gateway.control:8000", "controlplane.control:8080", "controlplane.control:50051")
     }
     bound = set(re.findall(r"bind :(\d+)", BALANCER))
     assert {port.rpartition(":")[2] for port in SERVICES["loadbalancer"]["ports"]} == bound - {"8404"}
