@@ -26,7 +26,7 @@ from tests.support.waiting import eventually_now
 _FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _NAME = re.compile(r"# (\S+\.\w+)\n")
 PATIENCE = 180.0
-"""Seconds for one command; only a failing test needs them."""
+"""Seconds for one command, unless others are given; only a failing test needs them."""
 
 
 @dataclass
@@ -39,6 +39,8 @@ class Reader:
     """Texts of the pages, and their values here: ports."""
     printed: str = ""
     servers: list[Process] = field(default_factory=list)
+    patience: float = PATIENCE
+    """Seconds for one command."""
 
     def follow(self, page: Path) -> None:
         """Run the page."""
@@ -71,7 +73,7 @@ class Reader:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=self.patience,
         )
         assert done.returncode == 0, f"{text}\n{done.stdout}\n{done.stderr}"
         self.printed = done.stdout
@@ -81,7 +83,7 @@ class Reader:
     def stop(self) -> None:
         server = self.servers.pop()
         server.popen.terminate()
-        server.popen.wait(PATIENCE)
+        server.popen.wait(self.patience)
         self.printed = server.log.read_text()
         server.stop()
 
@@ -89,7 +91,7 @@ class Reader:
         for line in text.splitlines():
             wanted = re.compile(".*".join(map(re.escape, line.split("…"))))
             # A running server may print it later.
-            eventually_now(lambda wanted=wanted: self.seen(wanted), within=PATIENCE)  # type: ignore[misc]
+            eventually_now(lambda wanted=wanted: self.seen(wanted), within=self.patience)  # type: ignore[misc]
 
     def seen(self, wanted: re.Pattern[str]) -> bool:
         found = wanted.search(self.printed) or any(

@@ -54,6 +54,9 @@ def project(docker: Engine, compose: tuple[str, ...], variables: dict[str, str])
     )
     try:
         project.up("--no-build")
+        # Nothing had to be started twice.
+        counts = [project.inspect(container, ".RestartCount") for container in project.containers()]
+        assert set(counts) == {"0"}, counts
         stage.prepare(project)
         yield project
     finally:

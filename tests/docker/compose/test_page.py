@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.compose import SECRETS, Project
+from tests.support.compose import SECRETS, UP, Project
 from tests.support.docker import ROOT, Engine
 from tests.support.reader import Reader
 
-pytestmark = pytest.mark.timeout(1200)
+BUILD = 1800
+"""Seconds in which the images must be built; COMPILE=false needs far fewer."""
+pytestmark = pytest.mark.timeout(2 * BUILD)
 
 NOT_COPIED = shutil.ignore_patterns(
     ".git", ".venv", ".env", ".headgate", "build", "__pycache__", ".*_cache", ".hypothesis"
@@ -42,11 +44,11 @@ def project(docker: Engine, compose: tuple[str, ...], copy: Path) -> Project:
 def test_from_nothing_to_a_guarded_service(project: Project) -> None:
     ports = (("8000", "GATEWAY_PORT"), ("9090", "PROMETHEUS_PORT"))
     replaced = {f"localhost:{port}": f"localhost:{project.ports[name]}" for port, name in ports}
-    reader = Reader(project.folder, project.environment | {"NO_PROXY": "*"}, replaced)
+    reader = Reader(project.folder, project.environment | {"NO_PROXY": "*"}, replaced, patience=2 * UP)
     # There is no .env yet.
     prepared = replace(project, variables={**project.variables, **dict.fromkeys(SECRETS, "unused")})
     # The compiler needs longer than a reader waits; `up --build` finds everything built.
-    prepared("--profile", "tools", "build", timeout=1000)
+    prepared("--profile", "tools", "build", timeout=BUILD)
     try:
         reader.follow(project.folder / "docs" / "how-to" / "compose.md")
         assert not project.containers()
