@@ -232,8 +232,8 @@ def connect(
     controlplane: `host:port`, or several separated by commas: the first that answers is used, and the next after it
         is lost. Default: HEADGATE_CONTROLPLANE, else 127.0.0.1:50051.
     token: bearer credential: the services' token or a user's access token, or a function that returns the current one
-        (`headgate.token_file` reads it from a file). Default: HEADGATE_TOKEN, or the content of the file that
-        HEADGATE_TOKEN_FILE names.
+        (`headgate.token_file` reads it from a file, such as the projected token of a pod's service account). Default:
+        HEADGATE_TOKEN, or the content of the file that HEADGATE_TOKEN_FILE names.
     ca, cert, key: PEM files of the authority that signed the control plane's certificate, and of our own certificate.
         Read again when they change. Without any, the connection is plain text. Default: HEADGATE_CA, HEADGATE_CERT,
         HEADGATE_KEY.

@@ -30,6 +30,8 @@ TOGETHER = 0.25
 _SHARE = 0.02
 OF_A_MESSAGE = 1000
 """Most leases in one message."""
+TRIES = 3
+"""Streams over which a renewal is tried when one takes the place of the other."""
 LOOK_AGAIN = 300.0
 """Seconds before the stream is tried again at a control plane that did not know it."""
 
@@ -40,6 +42,10 @@ State = tuple[float, bool, bool]
 
 class Unsupported(Exception):
     """The control plane does not know the stream."""
+
+
+class Replaced(Exception):
+    """The stream was closed because there is another credential: renew over the one that took its place."""
 
 
 class LeaseEnded(Exception):
@@ -102,7 +108,7 @@ class Stream:
         return not (self._known or any(batch.renewals for batch in batches))
 
     async def renew(self, holding: pb.Holding, ttl: float) -> State:
-        """Renew a lease of `ttl` seconds. Raises LeaseEnded, Unsupported, HeadgateError."""
+        """Renew a lease of `ttl` seconds. Raises LeaseEnded, Unsupported, Replaced, HeadgateError."""
         loop = asyncio.get_running_loop()
         _, outcome = self._waiting.renewals.setdefault(holding.lease_id, (holding, loop.create_future()))
         if self._timer is None:
@@ -122,9 +128,9 @@ class Stream:
         if self._known.pop(lease, None) is not None or lease in self._dropped:
             self._released.append(lease)
 
-    async def close(self) -> None:
-        """End the stream; pending renewals fail."""
-        self._end(Unavailable(f"{self._peer}: the stream of keep-alives was closed"))
+    async def close(self, why: Exception | None = None) -> None:
+        """End the stream; pending renewals fail, with the reason that is given."""
+        self._end(why or Unavailable(f"{self._peer}: the stream of keep-alives was closed"))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -253,11 +259,15 @@ class KeepAlives:
         now = asyncio.get_running_loop().time()
         if self._unknown.get(at, now) > now:
             raise Unsupported
-        try:
-            return await (await self._stream(at)).renew(holding, ttl)
-        except Unsupported:
-            self._unknown[at] = now + LOOK_AGAIN
-            raise
+        for _ in range(TRIES):
+            try:
+                return await (await self._stream(at)).renew(holding, ttl)
+            except Unsupported:
+                self._unknown[at] = now + LOOK_AGAIN
+                raise
+            except Replaced:
+                continue
+        raise Unavailable(f"{self._peer(at)}: the token changes all the time")
 
     async def release(self, lease: int) -> None:
         """Stop renewing a lease; without leases the stream is closed."""
@@ -279,7 +289,7 @@ class KeepAlives:
             if found is not None and not found[0].ended and found[1] == metadata:
                 return found[0]
             # A stream keeps the credential with which it was opened.
-            await self._close(at)
+            await self._close(at, Replaced())
             async with contextlib.AsyncExitStack() as stack:
                 stub = await stack.enter_async_context(self._links.use(at))
                 call = cast(Any, stub).KeepRegistered(metadata=metadata)  # the stubs want an iterator
@@ -289,7 +299,7 @@ class KeepAlives:
                 self._open[at] = stream, metadata, stack.pop_all()
             return stream
 
-    async def _close(self, at: int) -> None:
+    async def _close(self, at: int, why: Exception | None = None) -> None:
         if (found := self._open.pop(at, None)) is not None:
-            await found[0].close()
+            await found[0].close(why)
             await found[2].aclose()

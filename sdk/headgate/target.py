@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import logging
 import os
 import re
 import ssl
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -159,8 +162,10 @@ def _checked(token: str) -> str:
 
 
 def token_file(path: str | os.PathLike[str]) -> Callable[[], str]:
-    """A token in the first line of a file, which is read again whenever it changes. The returned function raises
-    HeadgateError only if the file could never be read.
+    """A token in the first line of a file, which is read again whenever it changes, and when the token has expired. So
+    the file may be a token of a service account, which kubelet renews.
+
+    The returned function raises HeadgateError only if the file could never be read.
     """
     return _TokenFile(Path(path))
 
@@ -170,20 +175,37 @@ class _TokenFile:
         self._path = path
         self._seen: object = ()  # unlike any stamp
         self._token = ""
+        self._expires: float | None = None
 
     def __repr__(self) -> str:
         return f"token_file({str(self._path)!r})"
 
     def __call__(self) -> str:
-        if (stamp := _stamp(self._path)) != self._seen:
+        changed = (stamp := _stamp(self._path)) != self._seen
+        if changed or self._expired():
             self._seen = stamp
             try:
                 self._token = _first_line(self._path)
             except HeadgateError as error:
                 if not self._token:
                     raise
-                log.warning("the renewed token is of no use, the old one stays: %s", error)
+                if changed:
+                    log.warning("the renewed token is of no use, the old one stays: %s", error)
+            self._expires = _expiry(self._token)
         return self._token
+
+    def _expired(self) -> bool:
+        return self._expires is not None and self._expires <= time.time()
+
+
+def _expiry(token: str) -> float | None:
+    """Unix seconds at which a JWT expires; None for other tokens."""
+    try:
+        claims = token.split(".")[1]
+        found = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["exp"]
+        return float(found)
+    except (IndexError, KeyError, TypeError, ValueError, OverflowError, RecursionError):
+        return None
 
 
 def _first_line(path: Path) -> str:

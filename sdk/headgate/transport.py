@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import TYPE_CHECKING, TypeVar
 
 import grpc
@@ -22,7 +22,7 @@ from headgate.errors import (
     Unauthenticated,
     Unavailable,
 )
-from headgate.keep_alives import KeepAlives, LeaseEnded, State, Unsupported
+from headgate.keep_alives import KeepAlives, LeaseEnded, Metadata, State, Unsupported
 from headgate.links import Links
 from headgate.target import Target
 from headgate_api.v1 import registry_pb2
@@ -35,6 +35,8 @@ Answered = TypeVar("Answered")
 
 CALL_TIMEOUT = 5.0
 """Seconds to wait for an answer of one control plane."""
+RENEWED_WITHIN = 30.0
+"""Seconds within which a stream without messages is opened anew for a renewed credential."""
 
 _CONNECT_PREAMBLE = re.compile(
     r"^.*(?:remote host|last error): (?:connect: |UNKNOWN: |UNAVAILABLE: |ipv[46]:\S+: )*"
@@ -44,6 +46,10 @@ _ERRNO = re.compile(r" \(\d+\)$")
 
 class NotFound(HeadgateError):
     """The requested object does not exist; the caller knows which one."""
+
+
+class _Renewed(Exception):
+    """There is another credential than that of the stream."""
 
 
 class Transport:
@@ -134,13 +140,17 @@ class Transport:
         """
         at = self._current
         try:
-            async with (
-                self._links.use(at) as stub,
-                contextlib.aclosing(self._messages(stub, at, first_within)) as messages,
-            ):
-                async for message in messages:
-                    yield message
-            raise Unavailable(f"the control plane at {self.target.addresses[at]} ended the watch")
+            while True:
+                try:
+                    async with (
+                        self._links.use(at) as stub,
+                        contextlib.aclosing(self._messages(stub, at, first_within)) as messages,
+                    ):
+                        async for message in messages:
+                            yield message
+                except _Renewed:
+                    continue
+                raise Unavailable(f"the control plane at {self.target.addresses[at]} ended the watch")
         except grpc.aio.AioRpcError as error:
             raise self._translate(error, at) from error
         finally:
@@ -151,15 +161,17 @@ class Transport:
         self, stub: RegistryServiceAsyncStub, at: int, first_within: float
     ) -> AsyncGenerator[registry_pb2.WatchResponse, None]:
         request = registry_pb2.WatchRequest(changes=True, without_services=True, without_routes=True)
-        call = stub.Watch(request, metadata=self._metadata())
+        metadata = self._metadata()
+        call = stub.Watch(request, metadata=metadata)
         try:
             messages = aiter(call)
             async with asyncio.timeout(first_within):
                 first = await anext(messages, None)
             if first is not None:
                 yield first
-                async for message in messages:
-                    yield message
+                async with contextlib.aclosing(self._while_valid(messages, metadata)) as following:
+                    async for message in following:
+                        yield message
         except TimeoutError as error:
             raise Unavailable(
                 f"the control plane at {self.target.addresses[at]} does not answer: timed out"
@@ -167,12 +179,43 @@ class Transport:
         finally:
             call.cancel()
 
+    async def _while_valid(
+        self, messages: AsyncIterator[registry_pb2.WatchResponse], metadata: Metadata
+    ) -> AsyncGenerator[registry_pb2.WatchResponse, None]:
+        """The messages of a stream, which keeps the credential that it was opened with.
+
+        Raises _Renewed some seconds after there is another credential.
+        """
+        now = asyncio.get_running_loop().time
+        due = now() + RENEWED_WITHIN
+        waiting = asyncio.ensure_future(anext(messages, None))
+        try:
+            while True:
+                await asyncio.wait({waiting}, timeout=max(0.0, due - now()))
+                if now() >= due:
+                    due = now() + RENEWED_WITHIN
+                    if self._renewed(metadata):
+                        raise _Renewed
+                elif (message := await waiting) is not None:
+                    yield message
+                    waiting = asyncio.ensure_future(anext(messages, None))
+                else:
+                    return
+        finally:
+            waiting.cancel()
+
+    def _renewed(self, metadata: Metadata) -> bool:
+        try:
+            return self._metadata() != metadata
+        except HeadgateError:
+            return False  # the stream's is still the last one
+
     async def close(self) -> None:
         """Close every channel; calls under way are cancelled."""
         await self._keep_alives.close()
         await self._links.close()
 
-    def _metadata(self) -> tuple[tuple[str, str], ...]:
+    def _metadata(self) -> Metadata:
         bearer = self.target.bearer
         return (("authorization", f"Bearer {bearer}"),) if bearer else ()
 
@@ -195,7 +238,7 @@ class Transport:
             case grpc.StatusCode.DEADLINE_EXCEEDED:
                 return Unavailable(f"{peer} does not answer: timed out")
             case grpc.StatusCode.UNAUTHENTICATED:
-                return Unauthenticated(f"{peer} {_refusal(self.target)}")
+                return Unauthenticated(f"{peer} {_refusal(self.target, details)}")
             case grpc.StatusCode.PERMISSION_DENIED:
                 return Forbidden(details or "Not enough permissions")
             case grpc.StatusCode.INVALID_ARGUMENT:
@@ -208,7 +251,13 @@ class Transport:
                 return HeadgateError(f"{peer} answered {code.name}: {details}")
 
 
-def _refusal(target: Target) -> str:
+_ANY_REASON = "Could not validate credentials"
+"""The control plane's answer if it does not say what is wrong."""
+
+
+def _refusal(target: Target, details: str) -> str:
+    if target.token and details not in ("", _ANY_REASON):
+        return f"refuses the token: {details}"
     if target.token:
         return (
             "refuses the token: it has ended, or is another gateway's (`headgate token service NAME` makes one; "

@@ -257,6 +257,10 @@ def shared(function: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+_ACCOUNT = "system:serviceaccount:"
+"""The subject of a service account's token begins so."""
+
+
 def access_token() -> str | None:
     """The access token in HEADGATE_TOKEN or HEADGATE_TOKEN_FILE. A service's token is not used for these commands.
     Raises Failure for a malformed token.
@@ -273,12 +277,20 @@ def _given_token() -> str | None:
 
 
 def _is_for_people(token: str) -> bool:
-    """Services' tokens are not JWTs, or have the type of service tokens, which are only valid for the registry."""
-    header, dot, rest = token.partition(".")
-    if not dot or rest.count(".") != 1:
+    """Services' tokens are not JWTs, or have the type of service tokens, or are of a service account of Kubernetes.
+
+    They are only valid for the registry.
+    """
+    if token.count(".") != 2:
         return False
+    header, claims = map(_decoded, token.split(".")[:2])
+    subject = str((claims or {}).get("sub"))
+    return header is not None and header.get("typ") != "st+jwt" and not subject.startswith(_ACCOUNT)
+
+
+def _decoded(part: str) -> dict[str, Any] | None:
     try:
-        kind = json.loads(base64.urlsafe_b64decode(header + "=" * (-len(header) % 4))).get("typ")
-    except (ValueError, AttributeError):
-        return False
-    return bool(kind != "st+jwt")
+        found = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from unittest.mock import AsyncMock
 
 import pytest
 
 from headgate import Forbidden, ServiceDefinition, Unauthenticated, Unavailable
+from headgate.keep_alives import Replaced, Stream
 from headgate.keeper import Keeper
 from headgate.models import RegistrationRequest
 from headgate.target import Target
@@ -147,6 +149,33 @@ async def test_a_new_token_begins_a_new_stream(registry: FakeRegistry) -> None:
     registry.token = "renewed"
     await transport.renew(one, TTL)
     assert [len(message.hold) for message in registry.messages] == [1, 1]
+    await transport.close()
+
+
+async def test_a_new_token_fails_no_renewal_that_is_under_way(registry: FakeRegistry) -> None:
+    tokens = [TOKEN]
+    transport = Transport(Target.make(registry.address, token=lambda: tokens[-1]))
+    try:
+        held = [lease(number, registry) for number in range(1, 4)]
+        await asyncio.gather(*(transport.renew(one, TTL) for one in held))
+        ((stream, _, _),) = transport._keep_alives._open.values()
+        waiting = asyncio.create_task(transport.renew(held[0], TTL))
+        await eventually(lambda: stream._waiting.renewals)
+        tokens.append("renewed")
+        registry.token = "renewed"
+        assert await transport.renew(held[1], TTL) == (15, False, False)
+        assert await waiting == (15, False, False)
+    finally:
+        await transport.close()
+
+
+async def test_a_token_that_is_another_one_each_time_keeps_no_renewal_waiting_for_ever(
+    registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transport = Transport(Target.make(registry.address, token=TOKEN))
+    monkeypatch.setattr(Stream, "renew", AsyncMock(side_effect=Replaced))
+    with pytest.raises(Unavailable, match="the token changes all the time"):
+        await transport.renew(lease(1, registry), TTL)
     await transport.close()
 
 

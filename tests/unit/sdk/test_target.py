@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import time
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
-from headgate import HeadgateError, token_file
+from headgate import HeadgateError, target, token_file
 from headgate.target import Target
 from tests.support.certificates import Authority
 
@@ -162,3 +166,40 @@ def test_a_file_without_a_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
         Target.make()
     with pytest.raises(HeadgateError, match=r"cannot read .*: No such file"):
         token_file(tmp_path / "missing")()
+
+
+def jwt(number: int, expires: object) -> str:
+    """A token that nobody has signed."""
+    claims = base64.urlsafe_b64encode(json.dumps({"jti": number, "exp": expires}).encode()).decode()
+    return f"e30.{claims.rstrip('=')}.c2lnbmF0dXJl"
+
+
+def test_a_token_that_has_expired_is_read_again_although_the_file_looks_the_same(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    read = token_file(file)
+    for expires, expected in ((time.time() - 60, 2), (time.time() + 60, 1)):
+        file.write_text(jwt(1, expires))
+        assert read() == jwt(1, expires)
+        with patch("headgate.target._stamp", return_value=target._stamp(file)):
+            file.write_text(jwt(2, expires))
+            assert read() == jwt(expected, expires)
+
+
+@pytest.mark.parametrize("expires", ["soon", None, [], {}, True, 10**400])
+def test_a_token_of_any_form_is_taken(tmp_path: Path, expires: object) -> None:
+    file = tmp_path / "token"
+    for token in (jwt(1, expires), "a.b.c", "a.%%%.c", ".", "shared-token"):
+        file.write_text(token)
+        assert token_file(file)() == token
+
+
+def test_an_expired_token_whose_file_has_gone_is_the_last_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "token"
+    file.write_text(jwt(1, 5))
+    read = token_file(file)
+    read()
+    file.unlink()
+    assert [read() for _ in range(3)] == [jwt(1, 5)] * 3
+    assert len(caplog.records) == 1

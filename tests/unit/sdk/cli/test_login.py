@@ -270,6 +270,12 @@ def access(kind: str) -> str:
     return f"{header.rstrip('=')}.e30.c2ln"
 
 
+def of_a_pod() -> str:
+    """What looks like the token of a service account."""
+    claims = base64.urlsafe_b64encode(b'{"sub": "system:serviceaccount:shop:stock"}').decode()
+    return f"{access('JWT').partition('.')[0]}.{claims.rstrip('=')}.c2ln"
+
+
 def test_an_access_token_in_the_environment_takes_the_place_of_the_login(
     run: Any, admin: FakeAdmin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -283,7 +289,7 @@ def test_an_access_token_in_the_environment_takes_the_place_of_the_login(
     assert "auth/token" not in str(admin.requests)
 
 
-@pytest.mark.parametrize("token", ["a-shared-services-token", access("st+jwt"), "no.jwt.either"])
+@pytest.mark.parametrize("token", ["a-shared-services-token", access("st+jwt"), "no.jwt.either", of_a_pod()])
 def test_a_services_token_in_the_environment_leaves_the_login_in_its_place(
     logged_in: Any, admin: FakeAdmin, monkeypatch: pytest.MonkeyPatch, token: str
 ) -> None:
