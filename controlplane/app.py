@@ -31,6 +31,7 @@ from controlplane.commands.commands import Commands
 from controlplane.commands.staging import Decided, Sweeper, Undecided
 from controlplane.discovery.dns import DnsResolver
 from controlplane.discovery.kubernetes_api import Access, KubernetesApi
+from controlplane.discovery.published_keys import published_keys
 from controlplane.discovery.running import run as discover
 from controlplane.discovery.sources import AllSources
 from controlplane.distribute.hub import Hub
@@ -38,7 +39,14 @@ from controlplane.distribute.watcher import Watcher
 from controlplane.fleet.links import Links
 from controlplane.fleet.nodes import Fleet
 from controlplane.fleet.peers import Peers
-from controlplane.identity import Hasher, PeerSecret, SharedTokens, UnusableFile
+from controlplane.identity import (
+    ClusterKeys,
+    Hasher,
+    PeerSecret,
+    ServiceAccounts,
+    SharedTokens,
+    UnusableFile,
+)
 from controlplane.limits.claims import Claims
 from controlplane.limits.desk import Desk, coarse_limit, fleet_limits
 from controlplane.model.rate_limit import FLEET_LIMITS, RateLimit
@@ -186,6 +194,9 @@ async def running(settings: Settings, failed: Callable[[BaseException], None]) -
         )
         discovery = discover(store, watcher, hasher, peers.name, sources, parts.discovery)
         await stack.enter_async_context(background(discovery, failed))
+        if (accounts := _service_accounts(settings)) is not None:
+            parts.accounts = accounts
+            await stack.enter_async_context(background(accounts.keys.run(), failed))
         stack.push_async_callback(
             (await _serve_rpc(settings, parts, hub, (secret_of_peers, name), routes, rules)).stop
         )
@@ -245,6 +256,7 @@ async def _serve_rpc(
             refused=parts.refused,
             limits=limits,
             rules=rules,
+            accounts=parts.accounts,
         )
     except CannotListen as error:
         raise StartError(f"GRPC_LISTEN: {error}") from None
@@ -259,6 +271,16 @@ def _kubernetes(settings: Settings) -> KubernetesApi | None:
     if (url := settings.kubernetes_api) is None:
         return None
     return KubernetesApi(Access(url, settings.kubernetes_token_file, settings.kubernetes_ca))
+
+
+def _service_accounts(settings: Settings) -> ServiceAccounts | None:
+    """The verifier of pods' tokens; None if they are not accepted."""
+    if not settings.service_account_tokens or (api := _kubernetes(settings)) is None:
+        return None
+    issuers = settings.service_account_issuers
+    return ServiceAccounts(
+        ClusterKeys(published_keys(api, issuers)), settings.service_account_audience, issuers
+    )
 
 
 def _rules(settings: Settings) -> Rules:

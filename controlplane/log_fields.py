@@ -43,6 +43,7 @@ SOME: Final[Mapping[str, str]] = {
     "grpc": "Address that gRPC listens on.",
     "instance": "The control plane as an instance of the service `headgate-admin`.",
     "kept_as": "Key under which a damaged value is kept.",
+    "issuer": "Issuer of the cluster's service-account tokens.",
     "key": "Key in the store.",
     "node": "Name of a data plane.",
     "part": "The part of the work with other control planes that failed.",

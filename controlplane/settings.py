@@ -171,6 +171,7 @@ Endpoints = Annotated[
     tuple[str, ...], NoDecode, BeforeValidator(_split), Field(min_length=1), AfterValidator(_endpoints)
 ]
 KubernetesUrl = Annotated[str, AfterValidator(_https)]
+Issuers = Annotated[tuple[Annotated[str, Field(max_length=512)], ...], NoDecode, BeforeValidator(_split)]
 Origins = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split), AfterValidator(_origins)]
 Networks = Annotated[
     tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks), BeforeValidator(_split)
@@ -249,8 +250,17 @@ class Settings(BaseSettings):
     discovery_dns_servers: Addresses = ()
     """Comma separated host:port of DNS servers for `discovery.dns`, by address; by default those of the system
     (/etc/resolv.conf)."""
+    service_account_tokens: bool = False
+    """Let pods register with service-account tokens of Kubernetes, if the service names their account in
+    `registration.kubernetes`."""
+    service_account_audience: Annotated[str, Field(min_length=1, max_length=256)] = "headgate"
+    """Audience that these tokens must have."""
+    service_account_issuers: Issuers = ()
+    """Comma separated issuers that they may have; by default that of this control plane's own token
+    (KUBERNETES_TOKEN_FILE)."""
     kubernetes_url: KubernetesUrl | None = None
-    """API server for `discovery.kubernetes`, https://host:port; in a pod that of its cluster."""
+    """API server for `discovery.kubernetes` and SERVICE_ACCOUNT_TOKENS, https://host:port; in a pod that of its
+    cluster."""
     kubernetes_token_file: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
     """File with the service-account token for it; read again for each connection."""
     kubernetes_ca: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt")
@@ -343,6 +353,8 @@ class Settings(BaseSettings):
         problems += _mismatched("ADMIN", settings.admin_cert, settings.admin_key)
         problems += _in_the_clear(settings)
         problems += _alike(settings)
+        if settings.service_account_tokens and settings.kubernetes_api is None:
+            problems.append("SERVICE_ACCOUNT_TOKENS: needs KUBERNETES_URL, as this process runs in no pod")
         if (settings.etcd_ca or settings.etcd_cert) and not settings.etcd_endpoints[0].startswith("https:"):
             problems.append("ETCD_CA and ETCD_CERT need https:// in ETCD_ENDPOINTS")
         if problems:

@@ -37,6 +37,13 @@ def _discovery(service: str, state: State) -> str:
     return f"discovery of service {service!r} ({state.source}){since}: {state.problem}; {known}"
 
 
+def _of_accounts(parts: Parts) -> list[str]:
+    """The reason that pods' tokens cannot be verified, or soon cannot."""
+    if parts.accounts is None or not (problem := parts.accounts.problem):
+        return []
+    return [f"the keys for service-account tokens cannot be read: {problem}"]
+
+
 def _of_the_store(parts: Parts) -> list[str]:
     """Problems of the store, or of its content."""
     watcher, too_many = parts.watcher, parts.too_many_routes
@@ -48,6 +55,7 @@ async def health(call: Call) -> Response:
     """Always 200: a restart would mend neither the store nor its content."""
     watcher = call.parts.watcher
     problems = [*call.parts.not_ready(), *_of_the_store(call.parts), *_of_discovery(watcher)]
+    problems += _of_accounts(call.parts)
     well = watcher.connected and not problems
     shape = HealthShape(
         status="ok" if well else "degraded",

@@ -63,6 +63,7 @@ QUERIES: Final[Mapping[str, str]] = {
     PREFIX + "discovery_answers_total": "sum(rate(headgate_controlplane_discovery_answers_total[5m]))",
     PREFIX + "discovery_instances": "max by (service) (headgate_controlplane_discovery_instances) == 0",
     PREFIX + "discovery_problem": "max by (service) (headgate_controlplane_discovery_problem) == 1",
+    PREFIX + "service_account_keys_problem": "headgate_controlplane_service_account_keys_problem == 1",
     "headgate_limit_granted_total": "sum by (limit) (rate(headgate_limit_granted_total[5m]))",
     "headgate_limit_bound": (
         "sum by (limit) (rate(headgate_limit_granted_total[5m])) / on (limit)"
@@ -138,6 +139,12 @@ class PartsCollector(Collector):
             yield from _limits(self._parts.desk.measured())
         yield from _registrations(self._parts.commands.counts)
         yield from _discovery(self._parts)
+        accounts = self._parts.accounts
+        yield _gauge(
+            "service_account_keys_problem",
+            "Whether the last reading of the cluster's keys for service-account tokens failed.",
+            accounts is not None and bool(accounts.problem),
+        )
         yield from _messages(self._parts.messages)
         yield self._requests()
         yield self._refused_calls()

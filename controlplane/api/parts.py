@@ -16,7 +16,7 @@ from controlplane.distribute.messages import Messages
 from controlplane.distribute.watcher import Watcher
 from controlplane.fleet.nodes import Fleet
 from controlplane.fleet.waiting import Waiting
-from controlplane.identity import Grants, RefusedCalls, TokenIssuer
+from controlplane.identity import Grants, RefusedCalls, ServiceAccounts, TokenIssuer
 from controlplane.limits.desk import Desk
 from controlplane.model.lineage import LINEAGE, read_lineage
 from controlplane.model.problems import Problem
@@ -54,6 +54,8 @@ class Parts:
     """Messages that the config streams sent."""
     discovery: DiscoveryCounts = field(default_factory=DiscoveryCounts)
     """What discovery does in this control plane."""
+    accounts: ServiceAccounts | None = None
+    """Verifies the tokens of pods; None if they are not accepted."""
     desk: Desk | None = None
     """The limits of the fleet that this control plane owns."""
     most_routes: int = MOST_ROUTES

@@ -1,4 +1,4 @@
-"""A thin client of the Kubernetes API: lists and watches EndpointSlices, and nothing else.
+"""A thin client of the Kubernetes API: lists and watches EndpointSlices, and reads small documents.
 
 The token and the authority are read for each session, because kubelet renews both; a session lasts some minutes.
 """
@@ -13,7 +13,7 @@ import re
 import socket
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -94,6 +94,15 @@ class KubernetesApi:
         async with _client(self._access) as client:
             yield Session(client)
 
+    async def get(self, path: str, most: int) -> bytes:
+        """A document of at most `most` bytes. Raises Silent, Gone."""
+        async with _client(self._access) as client, _open(client, path) as response:
+            return await _whole(response, most)
+
+    def token(self) -> bytes:
+        """The present token. Raises Silent."""
+        return _token(self._access.token_file).encode()
+
 
 class Session:
     """Lists and watches over one client."""
@@ -137,27 +146,29 @@ class Session:
 
     async def _page(self, namespace: str, query: Mapping[str, str]) -> dict[str, Any]:
         async with self._open(namespace, query) as response:
-            try:
-                async with asyncio.timeout(WHOLE):
-                    return _object(await _body(response))
-            except (httpx.HTTPError, TimeoutError) as error:
-                raise Silent(_reason(error)) from None
+            return _object(await _whole(response))
 
-    @contextlib.asynccontextmanager
-    async def _open(self, namespace: str, query: Mapping[str, str]) -> AsyncIterator[httpx.Response]:
+    def _open(self, namespace: str, query: Mapping[str, str]) -> AbstractAsyncContextManager[httpx.Response]:
         path = f"/apis/discovery.k8s.io/v1/namespaces/{quote(namespace)}/endpointslices"
-        request = self._client.build_request("GET", path, params=query)
-        try:
-            async with asyncio.timeout(ANSWER):
-                response = await self._client.send(request, stream=True)
-        except (httpx.HTTPError, OSError) as error:
-            raise Silent(_reason(error)) from None
-        try:
-            if response.status_code != 200:
-                await _refuse(response)
-            yield response
-        finally:
-            await response.aclose()
+        return _open(self._client, path, query)
+
+
+@contextlib.asynccontextmanager
+async def _open(
+    client: httpx.AsyncClient, path: str, query: Mapping[str, str] | None = None
+) -> AsyncIterator[httpx.Response]:
+    request = client.build_request("GET", path, params=query)
+    try:
+        async with asyncio.timeout(ANSWER):
+            response = await client.send(request, stream=True)
+    except (httpx.HTTPError, OSError) as error:
+        raise Silent(_reason(error)) from None
+    try:
+        if response.status_code != 200:
+            await _refuse(response)
+        yield response
+    finally:
+        await response.aclose()
 
 
 def selector(services: Collection[str]) -> str:
@@ -208,12 +219,21 @@ _KEEP_ALIVE = [
 ]
 
 
-async def _body(response: httpx.Response) -> bytes:
+async def _whole(response: httpx.Response, most: int = MOST_BYTES) -> bytes:
+    """The body. Raises Silent."""
+    try:
+        async with asyncio.timeout(WHOLE):
+            return await _body(response, most)
+    except (httpx.HTTPError, TimeoutError) as error:
+        raise Silent(_reason(error)) from None
+
+
+async def _body(response: httpx.Response, most: int = MOST_BYTES) -> bytes:
     body = bytearray()
     async for part in response.aiter_bytes():
         body += part
-        if len(body) > MOST_BYTES:
-            raise Silent(f"the API server sends more than {MOST_BYTES >> 20} MiB at once")
+        if len(body) > most:
+            raise Silent(f"the API server sends more than {most >> 10} KiB at once")
     return bytes(body)
 
 

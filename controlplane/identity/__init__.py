@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from controlplane.identity.account_tokens import RefusedToken, is_account_token, issuer_of
 from controlplane.identity.attempts import Attempts
+from controlplane.identity.cluster_keys import ClusterKeys, KeysUnavailable
 from controlplane.identity.errors import (
     BadCredentials,
     ExpiredToken,
@@ -18,6 +20,7 @@ from controlplane.identity.keys import KeyRing, SigningKey
 from controlplane.identity.passwords import Hasher
 from controlplane.identity.peer_secret import PeerSecret
 from controlplane.identity.refused_calls import RefusedCalls
+from controlplane.identity.service_accounts import ServiceAccounts
 from controlplane.identity.shared import SharedTokens, UnusableFile, read_tokens
 from controlplane.identity.tokens import Claims, ServiceClaims, TokenIssuer, Tokens
 from controlplane.identity.turns import Turns
@@ -27,6 +30,7 @@ __all__ = [
     "Attempts",
     "BadCredentials",
     "Claims",
+    "ClusterKeys",
     "ExpiredToken",
     "Grants",
     "Hasher",
@@ -34,9 +38,12 @@ __all__ = [
     "InvalidScope",
     "InvalidToken",
     "KeyRing",
+    "KeysUnavailable",
     "PeerSecret",
     "RefusedCalls",
+    "RefusedToken",
     "Rotation",
+    "ServiceAccounts",
     "ServiceClaims",
     "SharedTokens",
     "SigningKey",
@@ -47,5 +54,7 @@ __all__ = [
     "UnusableFile",
     "Users",
     "WrongSecretKey",
+    "is_account_token",
+    "issuer_of",
     "read_tokens",
 ]

@@ -213,7 +213,8 @@ AsList = Strict(False)
 def _unique(items: tuple[T, ...]) -> tuple[T, ...]:
     for position, item in enumerate(items):
         if item in items[:position]:
-            raise PydanticCustomError("unique", "{item} is there twice", {"item": repr(item)})
+            named = repr(item) if isinstance(item, str | int) else repr(str(item))
+            raise PydanticCustomError("unique", "{item} is there twice", {"item": named})
     return items
 
 

@@ -21,6 +21,7 @@ from controlplane.model.fields import (
     Unique,
 )
 from controlplane.model.problems import Problem
+from controlplane.model.registration import Registration
 
 Weight = Annotated[int, Field(ge=1, le=1000, description="Relative share of the traffic.")]
 Place = Annotated[
@@ -248,6 +249,12 @@ class Service(Resource):
     discovery: Annotated[
         Discovery | None,
         Field(description="A source of further instances: EndpointSlices of Kubernetes, or DNS."),
+    ] = None
+    registration: Annotated[
+        Registration | None,
+        Field(
+            description="Identities that may register instances, beside holders of the service's own credentials."
+        ),
     ] = None
 
     @property

@@ -4,24 +4,37 @@ A bearer credential in the call's metadata (as in RFC 6750) identifies the calle
 does (see `client_certificate`). There are three kinds of callers, each with its own permissions:
 - A data plane reads its config stream: by one of the shared tokens of the data planes, or by certificate.
 - A service registers its instances and looks: by a service token, which is bound to one service, by certificate, or by
-  one of the shared tokens of the services, which stand for any of them.
+  one of the shared tokens of the services, which stand for any of them. A pod does the same for the services that name
+  its service account (see `service_accounts`).
 - People look, or change everything, as their scopes say: by access token, with the rights of the moment. A user that is
   deleted or disabled is refused at once, and a scope that was taken away no longer counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
 from controlplane.commands.commands import Commands
 from controlplane.distribute.watcher import Watcher
-from controlplane.identity import Claims, InvalidToken, RefusedCalls, SharedTokens, TokenIssuer
+from controlplane.identity import (
+    Claims,
+    InvalidToken,
+    KeysUnavailable,
+    RefusedCalls,
+    RefusedToken,
+    ServiceAccounts,
+    SharedTokens,
+    TokenIssuer,
+    is_account_token,
+)
+from controlplane.model.registration import ServiceAccount
 from controlplane.model.resources import User
 from controlplane.rpc import client_certificate
 from controlplane.rpc.client_certificate import Role
 from controlplane.rpc.errors import Code, Context, Refused, forbidden, not_ready, unauthenticated
+from controlplane.rpc.service_accounts import Permissions
 
 RECHECK = 5.0
 """Seconds after which the credential of an open stream is checked again: a withdrawn one ends the stream."""
@@ -45,6 +58,11 @@ _SCOPES = {
 }
 _NOT_FOR_SERVICES = frozenset({"controlplane"})
 """The gateway sends passwords there: an instance that joins this service could read them."""
+_NO_ACCOUNTS = "this control plane accepts no service-account tokens of Kubernetes (SERVICE_ACCOUNT_TOKENS)"
+_NO_KEYS = (
+    "the control plane cannot verify service-account tokens: it has no keys of the cluster; its log and /health "
+    "have the reason"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,21 +75,23 @@ class Caller:
     expires: float | None = None
     claims: Claims | None = None
     """A user's."""
+    account: ServiceAccount | None = None
+    """A pod's, which may register the services that name it."""
 
     @property
     def bound(self) -> bool:
-        """Whether the caller is one named service."""
-        return self.role is Role.SERVICE and self.name is not None
+        """Whether the caller may register some services only."""
+        return self.role is Role.SERVICE and (self.name is not None or self.account is not None)
 
     def same(self, other: Caller) -> bool:
-        """Whether both may change the same registrations."""
-        return (self.role, self.name) == (other.role, other.name)
+        """Whether both are one caller, who may change the same registrations."""
+        return (self.role, self.name, self.account) == (other.role, other.name, other.account)
 
     def check_service(self, service_name: str) -> None:
-        """Raises Refused unless the caller may change the registrations of this service."""
+        """Raises Refused unless the caller's credential is for the registrations of this service."""
         if self.role is not Role.SERVICE:
             return
-        if self.bound and service_name != self.name:
+        if self.name is not None and service_name != self.name:
             wanted = service_name[:64]
             detail = (
                 f"the credential is for service '{self.name}', not for '{wanted}': "
@@ -100,7 +120,9 @@ class Credentials:
         watcher: Watcher,
         commands: Commands,
         refused: RefusedCalls | None = None,
+        accounts: ServiceAccounts | None = None,
     ) -> None:
+        """Without `accounts`, no service-account token is accepted."""
         self.refused = refused or RefusedCalls()
         """Calls that were refused because of their credential."""
         self._dataplanes = dataplanes
@@ -108,6 +130,8 @@ class Credentials:
         self._tokens = tokens
         self._watcher = watcher
         self._commands = commands
+        self._accounts = accounts
+        self._permissions = Permissions(watcher)
 
     def __repr__(self) -> str:
         return "<Credentials>"
@@ -121,12 +145,26 @@ class Credentials:
 
     async def require(self, right: Right, context: Context) -> Caller:
         """The caller, which has this right. Raises Refused, StoreUnavailable."""
-        caller = self._identify(context)
+        sent = _bearer(context)
+        if sent is not None and is_account_token(sent):
+            caller = await self._by_account(sent)
+        else:
+            caller = self._identify(context)
         if caller.claims is not None:
             await self._check(caller.claims, right)
         elif caller.role is not Role.SERVICE or right not in _SERVICES:
             raise forbidden()
         return caller
+
+    def check_service(self, caller: Caller, service_name: str) -> None:
+        """Raises Refused unless the caller may change the registrations of this service."""
+        caller.check_service(service_name)
+        if caller.account is not None:
+            self._permissions.check(caller.account, service_name)
+
+    def withdrawn(self, caller: Caller, services: Iterable[str]) -> bool:
+        """Whether the caller could register one of these services before, and may not any more."""
+        return caller.account is not None and self._permissions.lacks(caller.account, services)
 
     def presented(self, context: Context) -> object:
         """The credential that the caller presented: callers with the same one are checked together."""
@@ -140,6 +178,18 @@ class Credentials:
         if (found := client_certificate.identity_of(context)) is not None:
             return Caller(found.role, found.name)
         raise unauthenticated()
+
+    async def _by_account(self, sent: bytes) -> Caller:
+        if self._accounts is None:
+            raise Refused(Code.UNAUTHENTICATED, _NO_ACCOUNTS)
+        try:
+            claims = await self._accounts.verify(sent)
+        except RefusedToken as error:
+            raise Refused(Code.UNAUTHENTICATED, str(error)) from None
+        except KeysUnavailable:
+            raise Refused(Code.UNAVAILABLE, _NO_KEYS) from None
+        self._permissions.check_any(claims.account)
+        return Caller(Role.SERVICE, None, claims.expires, account=claims.account)
 
     def _by_token(self, sent: bytes) -> Caller:
         if self._dataplanes.accepts(sent):

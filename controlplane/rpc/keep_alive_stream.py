@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,6 +71,10 @@ class _Session:
     held: dict[int, tuple[str, State | None]] = field(default_factory=dict)
     """By lease: the name of the instance ("service/id"), and the last answer about it."""
     ending: Refused | None = None
+
+    def services(self) -> Iterator[str]:
+        """The services of its leases; some perhaps several times."""
+        return (name.partition("/")[0] for name, _ in self.held.values())
 
     def end(self, why: Refused) -> None:
         """End the stream from outside of its task."""
@@ -189,7 +193,7 @@ class KeepAliveStreams:
 
     def _hold(self, session: _Session, one: pb.Holding, answer: pb.KeepRegisteredResponse) -> bool:
         try:
-            session.caller.check_service(one.service_name)
+            self._credentials.check_service(session.caller, one.service_name)
             if one.lease_id not in session.held and len(session.held) >= self._bounds.held:
                 raise Refused(Code.RESOURCE_EXHAUSTED, f"a stream holds at most {self._bounds.held} leases")
         except Refused as error:
@@ -249,6 +253,9 @@ class KeepAliveStreams:
                 elif verdict is not None and not verdict.same(session.caller):
                     # Its leases were checked for another caller: a new stream names them again.
                     session.end(Refused(Code.ABORTED, "the credential now belongs to another caller"))
+                elif self._credentials.withdrawn(session.caller, session.services()):
+                    # The new stream gets a refusal for each lease of such a service.
+                    session.end(Refused(Code.ABORTED, "a permission of the caller was withdrawn"))
                 elif session.heard < silent_since:
                     session.end(Refused(Code.ABORTED, f"no message for {self._bounds.silence:g} seconds"))
                 if number % SLICE == 0:

@@ -59,7 +59,7 @@ def needs(right: Right) -> Callable[[Method[Asked, Answer]], Handler[Asked, Answ
             async with rescued(context, "registry", self._credentials.refused):
                 caller = await self._credentials.require(right, context)
                 if right is Right.REGISTER and (name := _service_of(request)):
-                    caller.check_service(name)
+                    self._credentials.check_service(caller, name)
                 return await method(self, request, caller)
             raise AssertionError("rescued ends the call")
 
@@ -134,7 +134,7 @@ class Registry:
     async def KeepAlive(self, request: pb.KeepAliveRequest, caller: Caller) -> pb.KeepAliveResponse:
         name = f"{request.service_name}/{request.instance_id}" if request.service_name else None
         if caller.bound and name is None:
-            detail = "service_name, instance_id: are required with a credential for one service"
+            detail = "service_name, instance_id: are required with a credential for some services only"
             raise Refused(Code.INVALID_ARGUMENT, detail)
         if name is None:
             return pb.KeepAliveResponse(ttl=await self._commands.keep_alive(request.lease_id))

@@ -16,7 +16,7 @@ from controlplane.commands.commands import Commands
 from controlplane.distribute.hub import Hub
 from controlplane.distribute.watcher import Watcher
 from controlplane.fleet.nodes import Fleet
-from controlplane.identity import PeerSecret, RefusedCalls, SharedTokens, TokenIssuer
+from controlplane.identity import PeerSecret, RefusedCalls, ServiceAccounts, SharedTokens, TokenIssuer
 from controlplane.rpc import config_stream, registry
 from controlplane.rpc.config_stream import ConfigStream
 from controlplane.rpc.credentials import RECHECK, Credentials
@@ -96,16 +96,17 @@ async def serve(
     keep_alives: Bounds = Bounds(),  # noqa: B008 - frozen
     recheck: float = RECHECK,
     refused: RefusedCalls | None = None,
+    accounts: ServiceAccounts | None = None,
 ) -> RpcServer:
     """Listen on `listen` (host:port) and serve until stopped.
 
     `tokens` may give None until the signing keys have been read. Every `recheck` seconds the credentials of open
     streams are checked again. Other control planes may follow with `peer`: the secret that all share, and the name of
-    this one. `refused` counts calls with a bad credential; `limits` takes asks about limits of the fleet. Raises
-    CannotListen and TlsError.
+    this one. `refused` counts calls with a bad credential; `limits` takes asks about limits of the fleet; `accounts`
+    verifies the tokens of pods, if they are accepted. Raises CannotListen and TlsError.
     """
     watcher = hub.watcher
-    credentials = Credentials(dataplane_tokens, service_tokens, tokens, watcher, commands, refused)
+    credentials = Credentials(dataplane_tokens, service_tokens, tokens, watcher, commands, refused, accounts)
     owner_of = limits.owner_of if limits is not None else _nobody
     services = Registry(
         commands, watcher, fleet, credentials, rules=rules, recheck=recheck, owner_of=owner_of

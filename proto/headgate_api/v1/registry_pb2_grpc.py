@@ -26,9 +26,10 @@ if _version_not_supported:
 
 
 class RegistryServiceStub:
-    """Every call needs a bearer credential: the services' token, or a user's access token with gateway:read
-    (reads) or gateway:admin (changes). INVALID_ARGUMENT lists every problem in its message, one on each line.
-    UNAVAILABLE means that the store does not answer: repeat with back-off.
+    """Every call needs a bearer credential: the services' token, the token of a pod's service account, or a user's access
+    token with gateway:read (reads) or gateway:admin (changes). INVALID_ARGUMENT lists every problem in its message, one
+    on each line. UNAUTHENTICATED says what is wrong with the token of a service account. UNAVAILABLE means that the
+    store does not answer: repeat with back-off.
     """
 
     def __init__(self, channel):
@@ -110,9 +111,10 @@ class RegistryServiceStub:
 
 
 class RegistryServiceServicer:
-    """Every call needs a bearer credential: the services' token, or a user's access token with gateway:read
-    (reads) or gateway:admin (changes). INVALID_ARGUMENT lists every problem in its message, one on each line.
-    UNAVAILABLE means that the store does not answer: repeat with back-off.
+    """Every call needs a bearer credential: the services' token, the token of a pod's service account, or a user's access
+    token with gateway:read (reads) or gateway:admin (changes). INVALID_ARGUMENT lists every problem in its message, one
+    on each line. UNAUTHENTICATED says what is wrong with the token of a service account. UNAVAILABLE means that the
+    store does not answer: repeat with back-off.
     """
 
     def Register(self, request, context):
@@ -299,9 +301,10 @@ def add_RegistryServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RegistryService:
-    """Every call needs a bearer credential: the services' token, or a user's access token with gateway:read
-    (reads) or gateway:admin (changes). INVALID_ARGUMENT lists every problem in its message, one on each line.
-    UNAVAILABLE means that the store does not answer: repeat with back-off.
+    """Every call needs a bearer credential: the services' token, the token of a pod's service account, or a user's access
+    token with gateway:read (reads) or gateway:admin (changes). INVALID_ARGUMENT lists every problem in its message, one
+    on each line. UNAUTHENTICATED says what is wrong with the token of a service account. UNAVAILABLE means that the
+    store does not answer: repeat with back-off.
     """
 
     @staticmethod

@@ -27,9 +27,10 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class RegistryServiceStub:
-    """Every call needs a bearer credential: the services' token, or a user's access token with gateway:read
-    (reads) or gateway:admin (changes). INVALID_ARGUMENT lists every problem in its message, one on each line.
-    UNAVAILABLE means that the store does not answer: repeat with back-off.
+    """Every call needs a bearer credential: the services' token, the token of a pod's service account, or a user's access
+    token with gateway:read (reads) or gateway:admin (changes). INVALID_ARGUMENT lists every problem in its message, one
+    on each line. UNAUTHENTICATED says what is wrong with the token of a service account. UNAVAILABLE means that the
+    store does not answer: repeat with back-off.
     """
 
     @_typing.overload
@@ -77,9 +78,10 @@ class RegistryServiceStub:
 
 @_typing.type_check_only
 class RegistryServiceAsyncStub(RegistryServiceStub):
-    """Every call needs a bearer credential: the services' token, or a user's access token with gateway:read
-    (reads) or gateway:admin (changes). INVALID_ARGUMENT lists every problem in its message, one on each line.
-    UNAVAILABLE means that the store does not answer: repeat with back-off.
+    """Every call needs a bearer credential: the services' token, the token of a pod's service account, or a user's access
+    token with gateway:read (reads) or gateway:admin (changes). INVALID_ARGUMENT lists every problem in its message, one
+    on each line. UNAUTHENTICATED says what is wrong with the token of a service account. UNAVAILABLE means that the
+    store does not answer: repeat with back-off.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -123,9 +125,10 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     """
 
 class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Every call needs a bearer credential: the services' token, or a user's access token with gateway:read
-    (reads) or gateway:admin (changes). INVALID_ARGUMENT lists every problem in its message, one on each line.
-    UNAVAILABLE means that the store does not answer: repeat with back-off.
+    """Every call needs a bearer credential: the services' token, the token of a pod's service account, or a user's access
+    token with gateway:read (reads) or gateway:admin (changes). INVALID_ARGUMENT lists every problem in its message, one
+    on each line. UNAUTHENTICATED says what is wrong with the token of a service account. UNAVAILABLE means that the
+    store does not answer: repeat with back-off.
     """
 
     @_abc_1.abstractmethod

@@ -22,6 +22,7 @@ RESOURCES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
             "tls",
             "instances",
             "discovery",
+            "registration",
             "description",
             "labels",
         ),

@@ -105,6 +105,15 @@ def test_a_token_of_the_services_may_be_left_out(environment: pytest.MonkeyPatch
     assert load().service_token is None
 
 
+def test_service_account_tokens_need_a_cluster(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("SERVICE_ACCOUNT_TOKENS", "true")
+    assert problems() == "SERVICE_ACCOUNT_TOKENS: needs KUBERNETES_URL, as this process runs in no pod"
+    environment.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
+    assert load().service_account_audience == "headgate"
+    environment.setenv("SERVICE_ACCOUNT_ISSUERS", "https://old.example, https://new.example")
+    assert load().service_account_issuers == ("https://old.example", "https://new.example")
+
+
 def test_certificates_stand_for_tokens(environment: pytest.MonkeyPatch, authority: Authority) -> None:
     environment.delenv("DATAPLANE_TOKEN")
     cert, key = authority.issue("server")

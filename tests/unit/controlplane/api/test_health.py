@@ -6,8 +6,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from controlplane.distribute.subscriber import Whole
 from controlplane.fleet.reports import NodeProblem
+from controlplane.identity import ClusterKeys, KeysUnavailable, ServiceAccounts
 from controlplane.store import Put
 from tests.support.api import Api
+from tests.support.service_accounts import Cluster, following
 from tests.support.waiting import eventually
 
 
@@ -47,6 +49,19 @@ async def test_a_full_store_is_shown_and_leaves_it_ready(api: Api) -> None:
     ready = await api.client.get("/ready")
     assert (ready.status_code, ready.json()["ready"], ready.json()["problems"]) == (200, True, [said])
     assert (await metrics(api))["headgate_controlplane_store_full"] == 1
+
+
+async def test_keys_of_a_cluster_that_cannot_be_read_are_shown(api: Api) -> None:
+    assert (await metrics(api))["headgate_controlplane_service_account_keys_problem"] == 0
+    keys = ClusterKeys(Cluster(failure=KeysUnavailable("the API server forbids it (403)"), keys=[]).fetch)
+    api.parts.accounts = ServiceAccounts(keys, "headgate")
+    async with following(keys):
+        await eventually(lambda: "403" in keys.problem)
+        health = (await api.client.get("/health")).json()
+        said = "the keys for service-account tokens cannot be read: the API server forbids it (403)"
+        assert (health["status"], health["problems"]) == ("degraded", [said])
+        assert (await api.client.get("/ready")).status_code == 200
+        assert (await metrics(api))["headgate_controlplane_service_account_keys_problem"] == 1
 
 
 async def test_more_routes_than_data_planes_take_are_shown(api: Api) -> None:

@@ -245,6 +245,7 @@ def test_a_service_needs_only_a_name_and_has_the_contract_s_defaults() -> None:
         "labels": {},
         "instances": [],
         "discovery": None,
+        "registration": None,
     }
 
 

@@ -18,7 +18,8 @@ from headgate_api.v1 import resources_pb2 as pb
 from tests.support.added import parts
 
 NOT_SENT = {
-    Service: {"instances", "discovery"},  # each instance goes out as an instance, listed or found
+    # Each instance goes out as an instance, listed or found; data planes register nothing.
+    Service: {"instances", "discovery", "registration"},
     Tls: {"enabled"},  # the part is there, or it is not
     Route: {"name"},  # beside the body
     RateLimit: {"name", "requests", "per"},
