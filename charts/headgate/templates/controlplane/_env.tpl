@@ -26,6 +26,15 @@
 - {name: {{ $name }}, value: {{ join "," . | quote }}}
 {{- end }}
 {{- end }}
+{{- with $plane.registration.kubernetes }}
+{{- if .enabled }}
+- {name: SERVICE_ACCOUNT_TOKENS, value: "true"}
+- {name: SERVICE_ACCOUNT_AUDIENCE, value: {{ .audience | quote }}}
+{{- with .issuers }}
+- {name: SERVICE_ACCOUNT_ISSUERS, value: {{ join "," . | quote }}}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- include "headgate.controlplane.tlsEnv" . }}
 {{- end }}
 
