@@ -1,8 +1,8 @@
 """A pod of a Deployment as a process: environment, volumes, probes, preStop, SIGTERM and the grace period.
 
 It takes the manifest as an operator wrote it. What a cluster would give is given here: the pod's name and address, and
-the content of ConfigMaps and Secrets. Volumes are folders below `root`, and every path that the manifest names below a
-mount is replaced by the one there.
+the content of ConfigMaps, Secrets and tokens. Volumes are folders below `root`, and every path that the manifest names
+below a mount is replaced by the one there.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,8 @@ class Cluster:
     """The folder of the image's programs."""
     modules: Path
     """The working directory of the image."""
+    account_tokens: Callable[[str, str], str] = lambda account, audience: ""
+    """Makes a token of a service account for an audience."""
 
 
 class Pod:
@@ -138,6 +140,10 @@ class Pod:
     def _content(self, volume: Manifest) -> Mapping[str, str]:
         if "secret" in volume:
             return self._cluster.secrets[volume["secret"]["secretName"]]
+        if "projected" in volume:
+            sources = (source["serviceAccountToken"] for source in volume["projected"]["sources"])
+            account = self._spec["serviceAccountName"]
+            return {one["path"]: self._cluster.account_tokens(account, one["audience"]) for one in sources}
         source = volume["configMap"]
         data = self._cluster.config_maps[source["name"]]
         items = source.get("items") or [{"key": key, "path": key} for key in data]

@@ -22,20 +22,32 @@ from tests.support.etcd import Etcd
 from tests.support.pages import DOCS, Block, blocks
 from tests.support.pod import Cluster, Pod
 from tests.support.rolling import Callers
+from tests.support.service_accounts import Cluster as Issuer
+from tests.support.service_accounts import KeyServer, own_files, publishing
 from tests.support.waiting import eventually
 
 PAGE = DOCS / "how-to" / "kubernetes-services.md"
 KUBERNETES = ("1.30", "1.36")
 
 
-def block(language: str, part: str) -> Block:
-    """The one block with this text."""
-    (found,) = (each for each in blocks(PAGE) if each.language == language and part in each.text)
-    return found
+def block(language: str, part: str, *, number: int = 0) -> Block:
+    """The block with this text, or the one of this number among several."""
+    return [each for each in blocks(PAGE) if each.language == language and part in each.text][number]
 
 
 def manifest() -> dict[str, Any]:
     made: dict[str, Any] = yaml.safe_load(block("yaml", "kind: Deployment").text)
+    return made
+
+
+def with_own_token() -> dict[str, Any]:
+    """The manifest with the changes of "With the pod's own token"."""
+    made, changes = manifest(), yaml.safe_load(block("yaml", "serviceAccountToken").text)
+    spec = made["spec"]["template"]["spec"]
+    replaced = {volume["name"]: volume for volume in changes["volumes"]}
+    assert set(replaced) <= {volume["name"] for volume in spec["volumes"]}
+    volumes = [replaced.get(volume["name"], volume) for volume in spec["volumes"]]
+    spec |= {**changes, "volumes": volumes}
     return made
 
 
@@ -46,7 +58,8 @@ def container() -> dict[str, Any]:
 
 @pytest.mark.parametrize("version", KUBERNETES)
 def test_valid(version: str) -> None:
-    kubernetes_validate.validate(manifest(), version, strict=True)
+    for made in (manifest(), with_own_token()):
+        kubernetes_validate.validate(made, version, strict=True)
 
 
 def test_restricted_by_the_pod_security_standard() -> None:
@@ -81,6 +94,8 @@ class Gateway:
     controlplane: ControlPlane
     dataplane: DataPlane
     authority: Authority
+    issuer: KeyServer
+    """The API server of the cluster in which all of this runs."""
 
     def token(self) -> str:
         """As `headgate token service stock` makes it."""
@@ -100,15 +115,22 @@ def gateway(tmp_path: Path) -> Iterator[Gateway]:
     authority = Authority(tmp_path / "authority")
     cert, key = authority.issue("controlplane")
     encrypted = {"GRPC_CERT": str(cert), "GRPC_KEY": str(key)}
-    with Etcd(tmp_path / "etcd") as etcd:
+    with Etcd(tmp_path / "etcd") as etcd, publishing(Issuer(), authority) as issuer:
         secrets = Secrets()
-        controlplane = ControlPlane(etcd.url, secrets, settings=encrypted)
+        token_file, ca = own_files(issuer, authority, tmp_path / "own")
+        accepting = {
+            "SERVICE_ACCOUNT_TOKENS": "true",
+            "KUBERNETES_URL": issuer.url,
+            "KUBERNETES_TOKEN_FILE": str(token_file),
+            "KUBERNETES_CA": str(ca),
+        }
+        controlplane = ControlPlane(etcd.url, secrets, settings=encrypted | accepting)
         trusting = {"CONTROLPLANE_CA": str(authority.certificate), "RATE_LIMIT_PER_SECOND": "0"}
         dataplane = DataPlane(controlplane.grpc, secrets, settings=trusting)
         try:
             for plane in (controlplane, dataplane):
                 processes.append(plane.start(tmp_path / "run"))
-            yield Gateway(controlplane, dataplane, authority)
+            yield Gateway(controlplane, dataplane, authority, issuer)
         finally:
             for process in reversed(processes):
                 process.kill()
@@ -128,6 +150,9 @@ def cluster(gateway: Gateway, tmp_path: Path) -> Cluster:
         config_maps={"headgate": reached},
         programs=Path(sys.executable).parent,
         modules=tmp_path,
+        account_tokens=lambda account, audience: gateway.issuer.cluster.token(
+            f"shop/{account}", aud=[audience]
+        ),
     )
 
 
@@ -168,6 +193,18 @@ async def test_rolled_under_load_without_a_failed_request(gateway: Gateway, clus
         load.end()
         for pod in pods:
             pod.kill()
+
+
+async def test_registered_and_drained_with_its_own_token(gateway: Gateway, cluster: Cluster) -> None:
+    cluster = dataclasses.replace(cluster, secrets={})
+    await asyncio.to_thread(gateway.apply, yaml.safe_load(block("yaml", "registration:").text))
+    pod = Pod(cluster, with_own_token()["spec"]["template"], "stock-5d9c7b-0", "127.88.0.10")
+    try:
+        await available(gateway, pod)
+        assert await pod.stop() in (0, -signal.SIGTERM)
+        assert "deregistered" in (pod.process.tail() if pod.process else "")
+    finally:
+        pod.kill()
 
 
 SERVICE: dict[str, Any] = {"services": [{"service_name": "stock", "check_interval": 5}]}
