@@ -65,6 +65,11 @@ annotations: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
+{{/* A number as text. Helm reads numbers as floating point, and would write 1000000 as 1e+06. */}}
+{{- define "headgate.number" -}}
+{{- if eq (float64 .) (int64 . | float64) }}{{ int64 . }}{{ else }}{{ . }}{{ end }}
+{{- end }}
+
 {{/* The host that listens on all addresses of the pods. */}}
 {{- define "headgate.anyHost" -}}
 {{ eq .Values.ipFamily "IPv6" | ternary "[::]" "0.0.0.0" }}

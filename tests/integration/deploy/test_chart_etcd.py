@@ -123,6 +123,20 @@ def test_only_control_planes_members_and_jobs_can_connect() -> None:
     assert f"NetworkPolicy/{NAME}" not in render(plain(networkPolicy={"enabled": False}))
 
 
+def test_pods_of_etcd_and_its_jobs_have_labels_and_annotations_of_ones_own(installed: Release) -> None:
+    # As a mesh reads them: a Job does not complete beside a container that does not end.
+    mesh = {"podLabels": {"inject": "no"}, "podAnnotations": {"note": "1"}}
+    restoring = {"restore": {"snapshot": "a.db"}, "dataDir": "restored"}
+    values = {"etcd": {"enabled": True, **mesh, **restoring}, "certificates": {"renewal": mesh}}
+    objects = installed.upgrade({**NEEDED, **values})
+    found = [one for key, one in objects.items() if key.startswith(("StatefulSet/", "CronJob/", "Job/"))]
+    assert len(found) == 1 + 3 + 3
+    for one in found:
+        metadata = one["spec"].get("jobTemplate", one)["spec"]["template"]["metadata"]
+        assert (metadata["labels"]["inject"], metadata["annotations"]["note"]) == ("no", "1")
+    assert not list(problems(objects))
+
+
 def test_prometheus_scrapes_the_members_once() -> None:
     def annotated(objects: Objects) -> bool:
         metadata = objects[f"StatefulSet/{NAME}"]["spec"]["template"]["metadata"]

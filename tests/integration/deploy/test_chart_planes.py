@@ -113,6 +113,20 @@ def test_the_access_log_has_its_settings(default: Objects) -> None:
     assert "ACCESS_LOG_FORMAT" not in off
 
 
+def test_large_numbers_are_written_in_full() -> None:
+    # Helm reads 1000000 as a floating point number, and planes refuse 1e+06 as a count.
+    limit = {"perSecond": 2_500_000, "burst": 1_000_000}
+    objects = render(
+        {**NEEDED, "dataplane": {"rateLimit": limit, "redis": {"host": "redis", "timeout": 0.005}}}
+    )
+    for plane in PLANES:
+        assert variable(objects, plane, "RATE_LIMIT_BURST") == "1000000"
+        assert variable(objects, plane, "RATE_LIMIT_PER_SECOND") == "2500000"
+    assert variable(objects, "dataplane", "REDIS_TIMEOUT") == "0.005"
+    half = render({**NEEDED, "dataplane": {"rateLimit": {"perSecond": 0.5}}})
+    assert variable(half, "controlplane", "RATE_LIMIT_PER_SECOND") == "0.5"
+
+
 def test_another_autoscaler_may_own_the_replicas() -> None:
     for replicas in (None, 3):
         values = {"replicas": replicas, "autoscaling": {"enabled": False}}

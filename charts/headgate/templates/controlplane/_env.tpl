@@ -8,9 +8,9 @@
 - {name: ETCD_ENDPOINTS, value: {{ include "headgate.etcdEndpoints" . | quote }}}
 - {name: ADMIN_USERNAME, value: {{ $plane.adminUsername | quote }}}
 - {name: EXPOSE_ADMIN, value: {{ $plane.exposeAdmin | quote }}}
-- {name: RATE_LIMIT_PER_SECOND, value: {{ .Values.dataplane.rateLimit.perSecond | quote }}}
-- {name: RATE_LIMIT_BURST, value: {{ .Values.dataplane.rateLimit.burst | quote }}}
-- {name: LIMIT_SHARE_SECONDS, value: {{ $plane.limitShareSeconds | quote }}}
+- {name: RATE_LIMIT_PER_SECOND, value: {{ include "headgate.number" .Values.dataplane.rateLimit.perSecond | quote }}}
+- {name: RATE_LIMIT_BURST, value: {{ include "headgate.number" .Values.dataplane.rateLimit.burst | quote }}}
+- {name: LIMIT_SHARE_SECONDS, value: {{ include "headgate.number" $plane.limitShareSeconds | quote }}}
 - {name: LOG_LEVEL, value: {{ $plane.logLevel }}}
 - name: POD_IP
   valueFrom: {fieldRef: {fieldPath: status.podIP}}

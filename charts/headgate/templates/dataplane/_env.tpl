@@ -7,8 +7,8 @@
 - {name: STATUS_LISTEN, value: "{{ include "headgate.anyHost" . }}:8001"}
 - {name: CONTROLPLANE, value: {{ include "headgate.controlplaneAddress" . | quote }}}
 - {name: CACHE_DIR, value: /var/lib/headgate/cache}
-- {name: WORKERS, value: {{ $plane.workers | quote }}}
-- {name: DRAIN_TIMEOUT, value: {{ $plane.drainTimeout | quote }}}
+- {name: WORKERS, value: {{ include "headgate.number" $plane.workers | quote }}}
+- {name: DRAIN_TIMEOUT, value: {{ include "headgate.number" $plane.drainTimeout | quote }}}
 - {name: LOG_LEVEL, value: {{ $plane.logLevel }}}
 - {name: ACCESS_LOG, value: {{ $plane.accessLog | quote }}}
 {{- if $plane.accessLog }}
@@ -54,8 +54,8 @@
 {{/* The limit of client addresses, and its Redis. Takes the plane. */}}
 {{- define "headgate.dataplane.limitEnv" -}}
 {{- with .rateLimit }}
-- {name: RATE_LIMIT_PER_SECOND, value: {{ .perSecond | quote }}}
-- {name: RATE_LIMIT_BURST, value: {{ .burst | quote }}}
+- {name: RATE_LIMIT_PER_SECOND, value: {{ include "headgate.number" .perSecond | quote }}}
+- {name: RATE_LIMIT_BURST, value: {{ include "headgate.number" .burst | quote }}}
 - {name: RATE_LIMIT_MODE, value: {{ .mode | quote }}}
 {{- if eq .mode "redis" }}
 - {name: RATE_LIMIT_ON_STORE_FAILURE, value: {{ .onStoreFailure | quote }}}
@@ -67,7 +67,7 @@
 {{- with .redis }}
 {{- if .host }}
 - {name: REDIS_HOST, value: {{ .host | quote }}}
-- {name: REDIS_PORT, value: {{ .port | quote }}}
+- {name: REDIS_PORT, value: {{ include "headgate.number" .port | quote }}}
 {{- end }}
 {{- with .secret }}
 {{ include "headgate.fromSecret" (dict "key" "REDIS_URL" "secret" .) }}
@@ -84,7 +84,7 @@
 - {name: REDIS_CLUSTER, value: {{ join "," . | quote }}}
 {{- end }}
 {{- if or .host .secret .sentinels .cluster }}
-- {name: REDIS_TIMEOUT, value: {{ .timeout | quote }}}
+- {name: REDIS_TIMEOUT, value: {{ include "headgate.number" .timeout | quote }}}
 {{- with .keyPrefix }}
 - {name: REDIS_KEY_PREFIX, value: {{ . | quote }}}
 {{- end }}
