@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 
 import headgate
 from demo.ports import free_port
-from demo.processes import DataPlane
+from demo.processes import ControlPlane, DataPlane
 from tests.support.discovery import Bed
 from tests.support.dns_server import DnsServer
 from tests.support.etcd import Etcd
@@ -130,3 +131,46 @@ async def test_another_control_plane_takes_over(bed: Bed, server: DnsServer) -> 
     server.set(NAME, "A", "10.0.0.9", ttl=2)
     await bed.knows("10.0.0.9", plane=other)
     assert (await bed.service(other))["discovered"]["problem"] == ""
+
+
+async def leads(bed: Bed, plane: ControlPlane) -> bool:
+    return "headgate_controlplane_discovery_leads 1.0" in (await bed.get("/metrics", plane)).text
+
+
+async def test_a_frozen_control_plane_writes_nothing_old_when_it_wakes(bed: Bed, server: DnsServer) -> None:
+    process = await bed.start(bed.plane)
+    other = dataclasses.replace(bed.plane, name="other", admin_port=free_port(), grpc_port=free_port())
+    server.set(NAME, "A", "10.0.0.1", ttl=2)
+    await bed.apply(dns=source(port=80))
+    await bed.knows("10.0.0.1")
+    await bed.start(other)
+    process.signal(signal.SIGSTOP)
+    try:
+        server.set(NAME, "A", "10.0.0.9", ttl=2)
+        await bed.knows("10.0.0.9", plane=other)
+    finally:
+        process.signal(signal.SIGCONT)
+    await bed.knows("10.0.0.9")
+    server.set(NAME, "A", "10.0.0.9", "10.0.0.10", ttl=2)
+    await bed.knows("10.0.0.9", "10.0.0.10")
+    assert [await leads(bed, plane) for plane in (bed.plane, other)] == [False, True]
+
+
+async def test_a_store_that_is_silent_for_long(bed: Bed, server: DnsServer, own_etcd: Etcd) -> None:
+    """Longer than the lease of the election: discovery begins anew, and misses nothing."""
+    await bed.start(bed.plane)
+    server.set(NAME, "A", "10.0.0.1", ttl=2)
+    await bed.apply(dns=source(port=80))
+    await bed.knows("10.0.0.1")
+    own_etcd.freeze()
+    try:
+        server.set(NAME, "A", "10.0.0.2", ttl=2)
+
+        async def deposed() -> bool:
+            return not await leads(bed, bed.plane)
+
+        await eventually(deposed, every=0.1)
+        await bed.knows("10.0.0.1")
+    finally:
+        own_etcd.thaw()
+    await bed.knows("10.0.0.2")
