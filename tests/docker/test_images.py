@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from deploy.images import LIMITS, MEGABYTE
-from tests.support.docker import NAMES, ROOT, Engine
+from tests.support.docker import NAMES, ROOT, VERSION, Engine
 
-VERSION = (ROOT / "VERSION").read_text().strip()
 CONFINED = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--network=none")
 PACKAGE = {"controlplane": "controlplane", "dataplane": "dataplane", "sdk": "headgate"}
 IMPORT_ALL = """

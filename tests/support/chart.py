@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,16 @@ CUSTOM = ("monitoring.coreos.com", "cert-manager.io", "external-secrets.io")
 Objects = dict[str, dict[str, Any]]
 
 
-def render(
-    values: dict[str, Any], name: str = "demo", namespace: str = "prod", chart: Path | None = None
-) -> Objects:
+def render(values: dict[str, Any], name: str = "demo") -> Objects:
     """Every rendered object by "Kind/name"."""
+    return parsed(manifests(values, name))
+
+
+def parsed(texts: Mapping[str, str]) -> Objects:
+    """The objects in rendered templates by "Kind/name"."""
     documents = [
         document
-        for path, text in manifests(values, name, namespace, chart).items()
+        for path, text in texts.items()
         if path.endswith(".yaml")
         for document in yaml.safe_load_all(text)
         if document

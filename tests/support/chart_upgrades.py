@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from tests.support.chart import CHART, Objects, helm
+from tests.support.chart import CHART, Objects, helm, parsed
 from tests.support.fake_kubernetes import FakeKubernetes, serving
 
 
@@ -27,15 +27,9 @@ class Release:
         with helm.Chart.load(str(CHART)) as chart:
             chart.validate_schema(values)
             texts = self._config.render(chart, values, name="demo", namespace="prod")
-        documents = [
-            document
-            for path, text in texts.items()
-            if path.endswith(".yaml")
-            for document in yaml.safe_load_all(text)
-            if document
-        ]
-        self.cluster.put(*documents)
-        return {f"{each['kind']}/{each['metadata']['name']}": each for each in documents}
+        found = parsed(texts)
+        self.cluster.put(*found.values())
+        return found
 
 
 @contextmanager

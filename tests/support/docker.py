@@ -15,14 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+VERSION = (ROOT / "VERSION").read_text().strip()
 NAMES = ("controlplane", "dataplane", "sdk")
 PROGRAM = os.environ.get("DOCKER", "docker")
 
 
 def versioned(prefix: str) -> dict[str, str]:
     """The images that `make images IMAGE_PREFIX=prefix` builds, by name."""
-    version = (ROOT / "VERSION").read_text().strip()
-    return {name: f"{prefix}-{name}:{version}" for name in NAMES}
+    return {name: f"{prefix}-{name}:{VERSION}" for name in NAMES}
 
 
 @dataclass(frozen=True)
