@@ -22,9 +22,9 @@ QUERIES: Final[Mapping[str, str]] = {
     PREFIX + "ready": "headgate_controlplane_ready == 0",
     PREFIX + "store_up": "headgate_controlplane_store_up == 0",
     PREFIX + "store_full": "headgate_controlplane_store_full == 1",
-    PREFIX + "revision": "max(headgate_controlplane_revision) - headgate_controlplane_revision > 0",
+    PREFIX + "revision": "scalar(max(headgate_controlplane_revision)) - headgate_controlplane_revision > 0",
     PREFIX + "published_revision": (
-        "max(headgate_controlplane_published_revision) - headgate_controlplane_published_revision > 0"
+        "scalar(max(headgate_controlplane_published_revision)) - headgate_controlplane_published_revision > 0"
     ),
     PREFIX + "snapshot_problems": "headgate_controlplane_snapshot_problems > 0",
     PREFIX + "snapshots_published_total": "rate(headgate_controlplane_snapshots_published_total[5m])",

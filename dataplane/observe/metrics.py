@@ -10,7 +10,8 @@ from prometheus_client import CollectorRegistry, Metric, ProcessCollector, gener
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-from dataplane.config.reports import CircuitStats
+from dataplane.config.reports import CircuitStats, InstanceStatus
+from dataplane.gateway.policy.resources import BUILTIN
 from dataplane.observe.stats import LATENCY_BOUNDS, STATUS_CLASSES, Totals
 from dataplane.observe.view import NodeView
 
@@ -34,7 +35,7 @@ QUERIES: Final[Mapping[str, str]] = {
     "headgate_instances": 'sum by (service) (headgate_instances{status="healthy"}) == 0',
     "headgate_instances_ejected": "sum by (service, exported_instance) (headgate_instances_ejected) > 0",
     "headgate_build_info": "count by (version) (headgate_build_info)",
-    "headgate_config_revision": "max(headgate_config_revision) - headgate_config_revision > 0",
+    "headgate_config_revision": "scalar(max(headgate_config_revision)) - headgate_config_revision > 0",
     "headgate_ready": "headgate_ready == 0",
     "headgate_controlplane_connected": "headgate_controlplane_connected == 0",
     "headgate_redis_connected": "headgate_redis_connected == 0",
@@ -160,7 +161,12 @@ def _circuits(circuits: Iterable[CircuitStats]) -> Iterator[Metric]:
 
 def _instances(view: NodeView) -> Iterator[Metric]:
     instances = _gauge("instances", "Instances by service and status.", "service", "status")
-    counted: dict[tuple[str, str], int] = {}
+    # A service without a healthy instance says 0: nothing could be asked of a metric that is absent.
+    counted = {
+        (name, InstanceStatus.HEALTHY.value): 0
+        for name in view.table.services
+        if not name.startswith(BUILTIN)
+    }
     for instance in view.instances:
         key = instance.service, instance.status.value
         counted[key] = counted.get(key, 0) + 1

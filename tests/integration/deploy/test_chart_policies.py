@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.integration.deploy.test_chart_valid import MATRIX, PEERS
 from tests.support.chart import NEEDED, Objects, container, render
+from tests.support.pages import ROOT
 
 
 def peers(objects: Objects, plane: str) -> dict[int, list[Any]]:
@@ -41,6 +43,16 @@ def test_control_planes_may_be_restricted_to_etcd_and_each_other() -> None:
         [2379, 2380, 2381],
         [50051],
     ]
+
+
+def test_rules_of_prometheus_are_those_of_the_repository_and_ones_own() -> None:
+    own = {"name": "own", "rules": [{"record": "own:one", "expr": "vector(1)"}]}
+    rule = {"enabled": True, "labels": {"release": "prometheus"}, "groups": [own]}
+    objects = render({**NEEDED, "monitoring": {"prometheusRule": rule}})
+    found = objects["PrometheusRule/demo-headgate"]
+    assert found["metadata"]["labels"]["release"] == "prometheus"
+    shipped = yaml.safe_load((ROOT / "deploy" / "prometheus" / "rules.yml").read_text())["groups"]
+    assert found["spec"]["groups"] == [*shipped, own]
 
 
 @pytest.mark.parametrize("kind", ["PodMonitor", "ServiceMonitor"])

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from deploy.grafana import dashboard
 from tests.support.pages import DOCS, ROOT
 from tests.support.reference import (
     admin_api,
@@ -35,6 +36,9 @@ PAGES: Mapping[str, Callable[[], str]] = {
 FILES: Mapping[Path, Callable[[], str]] = {
     **{DOCS / "reference" / name: render for name, render in PAGES.items()},
     chart.SCHEMA: chart.described_schema,
+    ROOT / "deploy" / "grafana" / "headgate.json": dashboard.render,
+    # A chart holds all of its files; Prometheus and Compose read the original.
+    chart.CHART / "files" / "rules.yml": (ROOT / "deploy" / "prometheus" / "rules.yml").read_text,
 }
 """Every generated file."""
 

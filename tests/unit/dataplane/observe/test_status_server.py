@@ -209,6 +209,7 @@ async def test_metrics() -> None:
     assert value("circuit_failures_total", service="orders") == 2
     assert value("circuit_rejections_total", service="orders") == 1
     assert value("instances", service="orders", status="unhealthy") == 1
+    assert value("instances", service="orders", status="healthy") == 1
     assert value("config_revision") == 41
     assert value("config_rejections_total") == 3
     assert value("config_delta_mismatches_total") == 2
