@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 AUTHOR = "discovery"
 GATHER = 0.1
 """Seconds in which answers are gathered before they are written, so that a rollout is a few writes."""
+SILENCES = 20
+"""Silent sources that are written in one round."""
 RETRY = 1.0
 """Seconds until what the store did not take is tried again."""
 
@@ -90,6 +92,8 @@ class Discoverer:
         self._written: dict[str, int] = {}
         """Revision of the last write for each service: what is known of the store may be older."""
         self._intervals = Intervals()
+        self._timer: asyncio.Handle | None = None
+        """Starts the next round when a service may be written again."""
         self._wake = asyncio.Event()
 
     async def run(self) -> None:
@@ -104,6 +108,7 @@ class Discoverer:
                     await asyncio.sleep(await self._steady_round())
         finally:
             self._counts.leads = False
+            self._wake_after(0.0)
             await self._sources.stop()
 
     async def _steady_round(self) -> float:
@@ -130,19 +135,32 @@ class Discoverer:
         for name in self._known.remembered - self._wanted.keys():
             await self._executor.run(forget, Forget(author=AUTHOR, service_name=name))
         self._due |= self._changed_by_others()
-        for name in sorted(self._due & self._answers.keys()):
-            if self._may_write(name):
-                self._due.discard(name)
-                await self._guarded_write(name, self._answers[name])
+        for name in self._chosen():
+            self._due.discard(name)
+            await self._guarded_write(name, self._answers[name])
 
-    def _may_write(self, name: str) -> bool:
-        """Whether the pause after the last write is over. Otherwise its end starts a round."""
-        loop = asyncio.get_running_loop()
-        silent = self._answers[name].instances is None
-        pause = self._intervals.pause(name, loop.time(), silent=silent)
+    def _chosen(self) -> list[str]:
+        """The services to write in this round: those whose source has answered, and some of the others.
+
+        A whole cluster that is silent must not hold up what other sources say.
+        """
+        now = asyncio.get_running_loop().time()
+        silent = {name: self._answers[name].instances is None for name in self._due & self._answers.keys()}
+        pauses = {name: self._intervals.pause(name, now, silent=each) for name, each in silent.items()}
+        ready = sorted(name for name, pause in pauses.items() if not pause)
+        silences = [name for name in ready if silent[name]]
+        if len(silences) > SILENCES:
+            self._wake.set()
+        self._wake_after(min(filter(None, pauses.values()), default=0.0))
+        return [*(name for name in ready if not silent[name]), *silences[:SILENCES]]
+
+    def _wake_after(self, pause: float) -> None:
+        """The first pause that ends starts a round; 0: there is none."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if pause:
-            loop.call_later(pause, self._wake.set)
-        return not pause
+            self._timer = asyncio.get_running_loop().call_later(pause, self._wake.set)
 
     async def _guarded_write(self, name: str, answer: Answer) -> None:
         """A bug that an answer triggers holds up no other service."""

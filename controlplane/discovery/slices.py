@@ -69,7 +69,7 @@ def _read(raw: Any) -> Slice | None:
 def _ports(raw: Iterable[Any]) -> Iterator[tuple[str, int]]:
     for port in raw:
         number = port.get("port")
-        if (port.get("protocol") or "TCP") == "TCP" and isinstance(number, int):
+        if (port.get("protocol") or "TCP") == "TCP" and type(number) is int:
             yield str(port.get("name") or ""), number
 
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Mapping
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -344,3 +344,47 @@ async def test_a_former_source_that_answers_while_it_is_stopped_is_not_heard() -
         bed.sources.tell("orders", Answer((found(2), found(3))))
         await bed.serves("orders/i2", "orders/i3")
         assert bed.counts.written == 2
+
+
+async def test_silent_sources_do_not_hold_up_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SILENCES", 2)
+    async with running() as bed:
+        names = [f"a{number}" for number in range(5)]
+        for name in names:
+            await bed.plane.commands.put("service", {**SERVICE, "service_name": name}, author="test")
+        await bed.service()
+        # Nothing is written until the next publication: so all of it is in one round.
+        bed.plane.watcher.frozen = "the store was replaced"
+        for name in names:
+            bed.sources.tell(name, silent("no response"))
+        bed.sources.tell("orders", Answer((found(1),)))
+        await bed.service(description="another")
+        await eventually(lambda: bed.counts.written == 6)
+        entries = (await bed.plane.store.list(KEY.removesuffix("orders"))).entries
+        first = min(entries, key=lambda entry: entry.revision)
+        assert first.key == KEY and len(entries) == 6
+
+
+async def test_a_service_that_rests_costs_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intervals, "PER_INSTANCE", 3600)
+    async with running() as bed:
+        await bed.service()
+        bed.sources.tell("orders", Answer((found(1),)))
+        await bed.serves("orders/i1")
+        timers, real = list[asyncio.TimerHandle](), asyncio.get_running_loop().call_later
+
+        def noted(delay: float, *args: Any, **options: Any) -> asyncio.TimerHandle:
+            made = real(delay, *args, **options)
+            if delay > 1000:
+                timers.append(made)
+            return made
+
+        async def tell(number: int) -> None:
+            known = len(timers)
+            bed.sources.tell("orders", Answer((found(number),)))
+            await eventually(lambda: len(timers) > known)
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "call_later", noted)
+        for number in range(2, 5):
+            await tell(number)
+        assert sum(not each.cancelled() for each in timers) == 1
