@@ -41,8 +41,8 @@ class Candidate:
     zone: str = ""
 
 
-def silent(reason: str) -> Answer:
-    """The source does not answer."""
+def unanswered(reason: str) -> Answer:
+    """The source gave no answer, for this reason."""
     return Answer(None, reason)
 
 

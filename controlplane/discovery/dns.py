@@ -14,7 +14,7 @@ import dns.nameserver
 import dns.resolver
 
 from controlplane.discovery import backoff, records
-from controlplane.discovery.answer import Answer, Complaint, silent
+from controlplane.discovery.answer import Answer, Complaint, unanswered
 from controlplane.discovery.records import Records, ServiceRecord
 from controlplane.model.discovery import DnsSource
 
@@ -27,7 +27,7 @@ AT_ONCE, AGAIN_AT_ONCE = 100, 50
 seconds each, and must not hold up the others."""
 
 
-class Silent(Exception):
+class LookupFailed(Exception):
     """No server gave an answer that can be used; the message says why."""
 
 
@@ -35,7 +35,7 @@ class Resolver(Protocol):
     """Looks a name up."""
 
     async def look_up(self, source: DnsSource, *, again: bool = False) -> Records:
-        """The records. `again`: the last lookup failed. Raises Silent."""
+        """The records. `again`: the last lookup failed. Raises LookupFailed."""
 
 
 class DnsResolver:
@@ -48,7 +48,7 @@ class DnsResolver:
         self._turn_again = asyncio.Semaphore(AGAIN_AT_ONCE)
 
     async def look_up(self, source: DnsSource, *, again: bool = False) -> Records:
-        """The records. `again`: the last lookup failed. Raises Silent."""
+        """The records. `again`: the last lookup failed. Raises LookupFailed."""
         async with self._turn_again if again else contextlib.nullcontext(), self._turn:
             return await self._look_up(source)
 
@@ -60,7 +60,7 @@ class DnsResolver:
         except dns.resolver.NoAnswer:
             return Records(ttl=ABSENT_TTL)
         except (dns.exception.DNSException, OSError) as error:
-            raise Silent(f"DNS does not answer: {_reason(error)}") from None
+            raise LookupFailed(f"DNS does not answer: {_reason(error)}") from None
         ttl = float(found.chaining_result.minimum_ttl)
         if source.type == "SRV":
             return Records(services=[_service(each) for each in found], ttl=ttl)
@@ -106,11 +106,11 @@ async def follow(
     while True:
         try:
             found = await resolver.look_up(source, again=failures > 0)
-        except Silent as error:
+        except LookupFailed as error:
             failures += 1
             if failures > 1 or not answered:
                 # A single failure is no problem yet: the next try may succeed.
-                tell(silent(str(error)))
+                tell(unanswered(str(error)))
             await asyncio.sleep(backoff.pause(failures, chance()))
         else:
             failures, answered = 0, True

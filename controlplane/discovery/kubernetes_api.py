@@ -44,11 +44,11 @@ FEW = 100
 LONGEST_MESSAGE = 200
 
 
-class Silent(Exception):
+class ApiUnavailable(Exception):
     """The API server does not answer, or refuses; the message says why and has no secret."""
 
 
-class Garbled(Silent):
+class Garbled(ApiUnavailable):
     """The API server sends something else than the API describes."""
 
 
@@ -90,17 +90,17 @@ class KubernetesApi:
 
     @contextlib.asynccontextmanager
     async def session(self) -> AsyncIterator[Session]:
-        """A connection with the present token. Raises Silent."""
+        """A connection with the present token. Raises ApiUnavailable."""
         async with _client(self._access) as client:
             yield Session(client)
 
     async def get(self, path: str, most: int) -> bytes:
-        """A document of at most `most` bytes. Raises Silent, Gone."""
+        """A document of at most `most` bytes. Raises ApiUnavailable, Gone."""
         async with _client(self._access) as client, _open(client, path) as response:
             return await _whole(response, most)
 
     def token(self) -> bytes:
-        """The present token. Raises Silent."""
+        """The present token. Raises ApiUnavailable."""
         return _token(self._access.token_file).encode()
 
 
@@ -111,7 +111,7 @@ class Session:
         self._client = client
 
     async def list(self, namespace: str, services: Collection[str]) -> Listing:
-        """The slices of these Services. Raises Silent, Gone."""
+        """The slices of these Services. Raises ApiUnavailable, Gone."""
         found: list[Slice] = []
         query = {"labelSelector": selector(services), "limit": str(PAGE)}
         for _ in range(MOST_PAGES):
@@ -122,13 +122,16 @@ class Session:
             if not (more := metadata.get("continue")):
                 return Listing(found, str(metadata.get("resourceVersion") or ""))
             query["continue"] = str(more)
-        raise Silent(f"the API server sends more than {MOST_PAGES} pages")
+        raise ApiUnavailable(f"the API server sends more than {MOST_PAGES} pages")
 
     @contextlib.asynccontextmanager
     async def watch(
         self, namespace: str, services: Collection[str], version: str
     ) -> AsyncIterator[AsyncIterator[Event]]:
-        """The changes after a version, until the watch ends. It is open when the block begins. Raises Silent, Gone."""
+        """The changes after a version, until the watch ends. It is open when the block begins.
+
+        Raises ApiUnavailable, Gone.
+        """
         query = {
             "labelSelector": selector(services),
             "watch": "true",
@@ -162,7 +165,7 @@ async def _open(
         async with asyncio.timeout(ANSWER):
             response = await client.send(request, stream=True)
     except (httpx.HTTPError, OSError) as error:
-        raise Silent(_reason(error)) from None
+        raise ApiUnavailable(_reason(error)) from None
     try:
         if response.status_code != 200:
             await _refuse(response)
@@ -189,7 +192,7 @@ async def _client(access: Access) -> AsyncIterator[httpx.AsyncClient]:
         trusted = ssl.create_default_context(cafile=str(access.ca))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "no certificate"
-        raise Silent(f"cannot read {access.ca}: {reason}") from None
+        raise ApiUnavailable(f"cannot read {access.ca}: {reason}") from None
     transport = httpx.AsyncHTTPTransport(verify=trusted, trust_env=False, socket_options=_KEEP_ALIVE)
     timeout = httpx.Timeout(ANSWER, read=SILENCE)
     async with httpx.AsyncClient(
@@ -199,13 +202,15 @@ async def _client(access: Access) -> AsyncIterator[httpx.AsyncClient]:
 
 
 def _token(file: Path) -> str:
-    """The token in a file. Raises Silent for one that no header can carry: httpx would show it in its message."""
+    """The token in a file. Raises ApiUnavailable for one that no header can hold: httpx would show it in its error."""
     try:
         found = file.read_bytes().strip()
     except OSError as error:
-        raise Silent(f"cannot read {file}: {error.strerror}") from None
+        raise ApiUnavailable(f"cannot read {file}: {error.strerror}") from None
     if not re.fullmatch(rb"[!-~]+", found):
-        raise Silent(f"{file} has no token: {'it is empty' if not found else 'not one word of ASCII'}")
+        raise ApiUnavailable(
+            f"{file} has no token: {'it is empty' if not found else 'not one word of ASCII'}"
+        )
     return found.decode()
 
 
@@ -220,12 +225,12 @@ _KEEP_ALIVE = [
 
 
 async def _whole(response: httpx.Response, most: int = MOST_BYTES) -> bytes:
-    """The body. Raises Silent."""
+    """The body. Raises ApiUnavailable."""
     try:
         async with asyncio.timeout(WHOLE):
             return await _body(response, most)
     except (httpx.HTTPError, TimeoutError) as error:
-        raise Silent(_reason(error)) from None
+        raise ApiUnavailable(_reason(error)) from None
 
 
 async def _body(response: httpx.Response, most: int = MOST_BYTES) -> bytes:
@@ -233,7 +238,7 @@ async def _body(response: httpx.Response, most: int = MOST_BYTES) -> bytes:
     async for part in response.aiter_bytes():
         body += part
         if len(body) > most:
-            raise Silent(f"the API server sends more than {most >> 10} KiB at once")
+            raise ApiUnavailable(f"the API server sends more than {most >> 10} KiB at once")
     return bytes(body)
 
 
@@ -287,7 +292,7 @@ def _object(text: bytes) -> dict[str, Any]:
 
 
 async def _refuse(response: httpx.Response) -> None:
-    """Raises Gone or Silent, with the API server's own words."""
+    """Raises Gone or ApiUnavailable, with the API server's own words."""
     try:
         status = json.loads(await _body(response))
         message = str(status["message"])
@@ -303,7 +308,7 @@ def _failure(code: object, message: str) -> Exception:
         return Garbled("the API server sends an error without a code")
     meaning = {401: "does not accept the token", 403: "forbids it"}.get(code, "answers with an error")
     words = f": {message[:LONGEST_MESSAGE]}" if message else ""
-    return Silent(f"the API server {meaning} ({code}){words}")
+    return ApiUnavailable(f"the API server {meaning} ({code}){words}")
 
 
 def _reason(error: Exception) -> str:

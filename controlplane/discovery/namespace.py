@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Collection, Sequence
 
 from controlplane.discovery import backoff
-from controlplane.discovery.kubernetes_api import Event, Garbled, Gone, KubernetesApi, Session, Silent
+from controlplane.discovery.kubernetes_api import ApiUnavailable, Event, Garbled, Gone, KubernetesApi, Session
 from controlplane.discovery.slices import MOST_SLICES, Slice, Slices
 
 AFTER_END = 0.5
@@ -65,15 +65,15 @@ class Namespace:
                     await self._follow(session)
                 failures = 0
                 pause = AFTER_BRIEF if clock() < began + BRIEF else AFTER_END
-            except (Gone, Silent) as error:
+            except (Gone, ApiUnavailable) as error:
                 failures = 1 if clock() > began + STEADY else failures + 1
                 self._note(error, failures)
                 pause = AFTER_END + backoff.pause(failures, self._chance())
             await asyncio.sleep(pause)
 
-    def _note(self, error: Gone | Silent, failures: int) -> None:
+    def _note(self, error: Gone | ApiUnavailable, failures: int) -> None:
         """A single failure of a server that has answered before is no problem yet: the next try may succeed."""
-        if isinstance(error, Silent):
+        if isinstance(error, ApiUnavailable):
             if failures > 1 or not self._version:
                 self._fail(str(error))
         elif failures > MOST_GONE:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from controlplane.discovery.kubernetes_api import Gone, KubernetesApi, Silent
+from controlplane.discovery.kubernetes_api import ApiUnavailable, Gone, KubernetesApi
 from controlplane.identity import KeysUnavailable, issuer_of
 
 PATH = "/openid/v1/jwks"
@@ -30,7 +30,7 @@ def published_keys(
             return await api.get(PATH, MOST_BYTES), issuer
         except Gone:
             raise KeysUnavailable("the API server answers with an error (410)") from None
-        except Silent as error:
+        except ApiUnavailable as error:
             raise KeysUnavailable(str(error)) from None
 
     return fetch

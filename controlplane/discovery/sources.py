@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from controlplane.discovery import backoff, dns, slices
-from controlplane.discovery.answer import Complaint, silent
+from controlplane.discovery.answer import Complaint, unanswered
 from controlplane.discovery.discoverer import Tell
 from controlplane.discovery.dns import Resolver
 from controlplane.discovery.kubernetes_api import KubernetesApi
@@ -79,7 +79,7 @@ class AllSources:
         found = [service for service, one in wanted.items() if one.dns is not None]
         for service in found[MOST_NAMES:]:
             reason = f"more than {MOST_NAMES} services are discovered by DNS"
-            tell(service, wanted[service], silent(reason))
+            tell(service, wanted[service], unanswered(reason))
         return {
             ("dns", service): self._name(service, wanted[service], tell) for service in found[:MOST_NAMES]
         }
@@ -97,7 +97,7 @@ class AllSources:
         for namespace in list(grouped) if self._api is None else list(grouped)[MOST_NAMESPACES:]:
             more = f"services are discovered in more than {MOST_NAMESPACES} namespaces"
             for service in grouped.pop(namespace):
-                tell(service, wanted[service], silent(NO_ACCESS if self._api is None else more))
+                tell(service, wanted[service], unanswered(NO_ACCESS if self._api is None else more))
         return {
             ("namespace", name): _Work(services, partial(self._follow, name, services, tell))
             for name, services in grouped.items()
@@ -116,14 +116,14 @@ class AllSources:
 
         def failed(reason: str) -> None:
             for service, one in services.items():
-                tell(service, one, silent(reason))
+                tell(service, one, unanswered(reason))
 
         await Namespace(self._api, name, frozenset(of), changed, failed).run()
 
 
 def _fault(services: Mapping[str, Discovery], tell: Tell) -> None:
     for service, one in services.items():
-        tell(service, one, silent("internal error; see the control plane's log"))
+        tell(service, one, unanswered("internal error; see the control plane's log"))
 
 
 async def _steady(begin: Callable[[], Coroutine[None, None, None]], fault: Callable[[], None]) -> None:

@@ -47,7 +47,7 @@ class RefusedToken(InvalidToken):
 
 
 class UnusableKeys(Exception):
-    """A key set that is none."""
+    """A body that is not a JWK set, or has no key that can be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class Unproven:
         """The account, if the cluster has signed the token. Raises RefusedToken."""
         if (key := keys.keys.get(self.kid)) is None:
             raise RefusedToken(
-                f"the token is signed with the key {shown(self.kid)}, which is none of the cluster's"
+                f"the token is signed with the key {shown(self.kid)}, which the cluster does not have"
             )
         if key.algorithm != self.algorithm:
             raise RefusedToken(
@@ -151,7 +151,7 @@ def read(token: bytes) -> Unproven:
     if len(token) > LONGEST:
         raise RefusedToken(f"the token has {len(token)} bytes; at most {LONGEST} are allowed")
     if token.count(b".") != 2:
-        raise RefusedToken("the token is no signed JWT")
+        raise RefusedToken("the token is not a signed JWT")
     header, claims = _part(token, 0), _part(token, 1)
     algorithm = header.get("alg")
     if not isinstance(algorithm, str) or algorithm not in _ALGORITHMS.values():
@@ -195,7 +195,7 @@ def issuer_of(token: bytes) -> str:
 def shown(value: object) -> str:
     """A claim in a refusal: one line of bounded length."""
     if not isinstance(value, str):
-        return "missing" if value is None else f"no text but {type(value).__name__}"
+        return "missing" if value is None else f"not a string but {type(value).__name__}"
     return ascii(value if len(value) <= LONGEST_CLAIM else f"{value[:LONGEST_CLAIM]}...")
 
 
@@ -242,7 +242,7 @@ def _part(token: bytes, number: int) -> dict[str, Any]:
     except (IndexError, ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise RefusedToken("the token is no signed JWT")
+        raise RefusedToken("the token is not a signed JWT")
     return found
 
 
@@ -270,7 +270,9 @@ def _account(subject: str) -> ServiceAccount:
             raise InvalidConfig(())
         return parse_as(ServiceAccount, {"namespace": namespace, "service_account": name})
     except InvalidConfig:
-        raise RefusedToken(f"the token's subject is {shown(subject)}, which is no service account") from None
+        raise RefusedToken(
+            f"the token's subject is {shown(subject)}, which is not a service account"
+        ) from None
 
 
 def _time(claims: Mapping[str, Any], name: str) -> float:

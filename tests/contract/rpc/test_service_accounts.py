@@ -145,7 +145,7 @@ async def test_of_another_cluster(plane: ControlPlane, channel: grpc.aio.Channel
     code, details = await register(channel, Cluster(keys=[rsa("two")]).token(STOCK))
     assert (code, details) == (
         "UNAUTHENTICATED",
-        "the token is signed with the key 'two', which is none of the cluster's",
+        "the token is signed with the key 'two', which the cluster does not have",
     )
 
 

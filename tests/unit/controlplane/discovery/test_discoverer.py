@@ -13,7 +13,7 @@ import pytest
 from controlplane.commands.executor import Executor
 from controlplane.discovery import discoverer as module
 from controlplane.discovery import intervals
-from controlplane.discovery.answer import Answer, silent
+from controlplane.discovery.answer import Answer, unanswered
 from controlplane.discovery.counts import DiscoveryCounts
 from controlplane.discovery.discoverer import Discoverer, Tell
 from controlplane.distribute.watcher import Watcher
@@ -176,11 +176,11 @@ async def test_a_silent_source_leaves_the_last_instances() -> None:
         await bed.service()
         bed.sources.tell("orders", Answer((found(1),)))
         await bed.serves("orders/i1")
-        bed.sources.tell("orders", silent("no response"))
+        bed.sources.tell("orders", unanswered("no response"))
         await eventually(lambda: bed.problem == "no response")
         assert set(bed.served) == {"orders/i1"}
         bed.now = 2000.0
-        bed.sources.tell("orders", silent("refused"))
+        bed.sources.tell("orders", unanswered("refused"))
         await eventually(lambda: bed.problem == "refused")
         assert bed.state == State("DNS name orders.example (A)", 1, "refused", 1000.0)
         bed.sources.tell("orders", Answer((found(1),)))
@@ -263,7 +263,7 @@ async def test_an_answer_of_the_former_source_is_not_taken_for_the_next_one() ->
         other = {**SERVICE, "discovery": {"dns": {"name": "other.example", "port": 80}}}
         await bed.plane.commands.put("service", other, author="test")
         await eventually(lambda: bed.sources.wanted["orders"].source == "DNS name other.example (A)")
-        bed.sources.tell("orders", silent("no response"))
+        bed.sources.tell("orders", unanswered("no response"))
         await eventually(lambda: bed.problem == "no response")
         assert not bed.served
 
@@ -314,7 +314,7 @@ async def test_a_problem_that_no_entry_can_hold_is_cut_and_cleaned() -> None:
     """A lone surrogate, as JSON of an API server may have it."""
     async with running() as bed:
         await bed.service()
-        bed.sources.tell("orders", silent("\ud800" + "x" * 1000))
+        bed.sources.tell("orders", unanswered("\ud800" + "x" * 1000))
         await eventually(lambda: bed.problem == "?" + "x" * 299)
 
 
@@ -356,7 +356,7 @@ async def test_silent_sources_do_not_hold_up_an_answer(monkeypatch: pytest.Monke
         # Nothing is written until the next publication: so all of it is in one round.
         bed.plane.watcher.frozen = "the store was replaced"
         for name in names:
-            bed.sources.tell(name, silent("no response"))
+            bed.sources.tell(name, unanswered("no response"))
         bed.sources.tell("orders", Answer((found(1),)))
         await bed.service(description="another")
         await eventually(lambda: bed.counts.written == 6)

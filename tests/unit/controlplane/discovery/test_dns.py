@@ -8,7 +8,7 @@ import pytest
 
 from controlplane.discovery import backoff
 from controlplane.discovery.answer import Answer
-from controlplane.discovery.dns import AGAIN_AT_ONCE, AT_ONCE, DnsResolver, Silent, follow
+from controlplane.discovery.dns import AGAIN_AT_ONCE, AT_ONCE, DnsResolver, LookupFailed, follow
 from controlplane.discovery.records import Records
 from controlplane.model.base import parse_as
 from controlplane.model.discovery import DnsSource
@@ -55,7 +55,7 @@ class Flaky:
         self.asked += 1
         self.repeated.append(again)
         if self.asked in self._failing:
-            raise Silent("no response")
+            raise LookupFailed("no response")
         return Records(["10.0.0.1"])
 
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from controlplane.discovery import kubernetes_api as module
-from controlplane.discovery.kubernetes_api import Access, Garbled, KubernetesApi, Session, Silent
+from controlplane.discovery.kubernetes_api import Access, ApiUnavailable, Garbled, KubernetesApi, Session
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ async def test_a_file_without_a_token_is_named_and_not_shown(
 ) -> None:
     file = tmp_path / "token"
     file.write_bytes(content)
-    with pytest.raises(Silent) as caught:
+    with pytest.raises(ApiUnavailable) as caught:
         async with KubernetesApi(Access("https://127.0.0.1:1", file, tmp_path / "ca")).session():
             pass
     assert str(caught.value) == f"{file} has no token: {problem}"
@@ -84,7 +84,7 @@ async def test_a_watch_that_only_drips_ends(monkeypatch: pytest.MonkeyPatch) -> 
 
 async def test_a_list_that_only_drips_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "WHOLE", 0.1)
-    with pytest.raises(Silent):
+    with pytest.raises(ApiUnavailable):
         await session(lambda request: httpx.Response(200, stream=Stream(b" ", endless=True))).list(
             "shop", {"a"}
         )
@@ -93,7 +93,7 @@ async def test_a_list_that_only_drips_fails(monkeypatch: pytest.MonkeyPatch) -> 
 async def test_a_list_without_end_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_PAGES", 3)
     page = {"items": [], "metadata": {"continue": "again"}}
-    with pytest.raises(Silent, match="more than 3 pages"):
+    with pytest.raises(ApiUnavailable, match="more than 3 pages"):
         await session(lambda request: httpx.Response(200, json=page)).list("shop", {"a"})
 
 

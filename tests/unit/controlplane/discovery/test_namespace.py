@@ -11,7 +11,7 @@ import pytest
 
 from controlplane.discovery import backoff
 from controlplane.discovery import namespace as module
-from controlplane.discovery.kubernetes_api import Event, Garbled, Gone, KubernetesApi, Listing, Silent
+from controlplane.discovery.kubernetes_api import ApiUnavailable, Event, Garbled, Gone, KubernetesApi, Listing
 from controlplane.discovery.namespace import Namespace
 from controlplane.discovery.slices import Endpoint, Slice
 from tests.support.waiting import eventually
@@ -118,7 +118,7 @@ async def test_after_a_version_that_cannot_be_continued_the_slices_are_listed_ag
 
 async def test_one_failure_after_an_answer_is_no_problem(bed: Bed) -> None:
     await bed.sees()
-    bed.server.events.put_nowait(Silent("for a moment"))
+    bed.server.events.put_nowait(ApiUnavailable("for a moment"))
     bed.server.put(made("a", "10.0.0.1"))
     await bed.sees("10.0.0.1")
     assert not bed.failures
@@ -126,8 +126,8 @@ async def test_one_failure_after_an_answer_is_no_problem(bed: Bed) -> None:
 
 async def test_the_second_failure_in_a_row_is_a_problem(bed: Bed) -> None:
     await bed.sees()
-    bed.server.refuses = Silent("for long")
-    bed.server.events.put_nowait(Silent("for a moment"))
+    bed.server.refuses = ApiUnavailable("for long")
+    bed.server.events.put_nowait(ApiUnavailable("for a moment"))
     await eventually(lambda: bed.failures)
     assert bed.failures[0] == "for long"
 
@@ -138,8 +138,8 @@ async def test_changes_before_a_failure_do_not_end_the_problem(bed: Bed) -> None
     await bed.sees("10.0.0.1")
     # Within the time in which changes are gathered.
     bed.server.put(made("a", "10.0.0.2"))
-    bed.server.refuses = Silent("for long")
-    bed.server.events.put_nowait(Silent("for a moment"))
+    bed.server.refuses = ApiUnavailable("for long")
+    bed.server.events.put_nowait(ApiUnavailable("for a moment"))
     await eventually(lambda: len(bed.failures) > 20)
     assert bed.seen["orders"] == {"10.0.0.1"}
     bed.server.refuses = None

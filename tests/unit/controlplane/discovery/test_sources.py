@@ -9,7 +9,7 @@ import pytest
 
 from controlplane.discovery import sources as module
 from controlplane.discovery.answer import Answer
-from controlplane.discovery.dns import Silent
+from controlplane.discovery.dns import LookupFailed
 from controlplane.discovery.records import Records
 from controlplane.discovery.sources import NO_ACCESS, AllSources
 from controlplane.model.base import parse_as
@@ -29,7 +29,7 @@ class Scripted:
         if source.name == "bug.example":
             raise RuntimeError("a bug")
         if source.name not in self.addresses:
-            raise Silent("no server")
+            raise LookupFailed("no server")
         return Records(self.addresses[source.name], ttl=300)
 
 

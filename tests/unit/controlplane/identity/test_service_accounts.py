@@ -98,7 +98,7 @@ async def test_a_withdrawn_key_is_not_accepted_any_more(bed: Bed) -> None:
     await bed.verify(token)
     bed.cluster.keys = [rsa("two")]
     await bed.read_again()
-    assert "the key 'one', which is none of the cluster's" in await bed.refusal(token)
+    assert "the key 'one', which the cluster does not have" in await bed.refusal(token)
 
 
 async def test_a_new_key_is_read_at_once(bed: Bed) -> None:
@@ -116,7 +116,7 @@ async def test_a_flood_of_unknown_keys_causes_few_readings(bed: Bed) -> None:
         bed.now += 1
         tokens = [one.token(now=bed.now, jti=str(second)) for one in strangers]
         said = await asyncio.gather(*map(bed.refusal, tokens))
-        assert all("is none of the cluster's" in one for one in said)
+        assert all("which the cluster does not have" in one for one in said)
     assert bed.cluster.reads == 1 + 30 / GAP
 
 
