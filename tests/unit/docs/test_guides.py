@@ -127,3 +127,9 @@ def metric_is_there(name: str) -> bool:
 def test_metrics_exist(page: Path) -> None:
     named = set(re.findall(r"\bheadgate_[a-z_]+[a-z]\b", page.read_text()))
     assert {name for name in named if not metric_is_there(name)} == set()
+
+
+def test_upgrades_keep_values_and_take_new_defaults() -> None:
+    """`--reuse-values` keeps the defaults of the former chart: values that are new have none."""
+    commands = [block.text for block in BLOCKS if block.language == "bash"]
+    assert not [text for text in commands if " --reuse-values" in text]
