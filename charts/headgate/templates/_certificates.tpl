@@ -6,7 +6,7 @@ signs: planes (the gRPC port and its clients) and etcd (its members and the cont
 {{- $root := .root }}
 {{- $names := list }}
 {{- range .services }}
-{{- $names = concat $names (list . (printf "%s.%s" . $root.Release.Namespace) (printf "%s.%s.svc" . $root.Release.Namespace) (printf "%s.%s.svc.%s" . $root.Release.Namespace $root.Values.clusterDomain)) }}
+{{- $names = concat $names (list . (printf "%s.%s" . (include "headgate.namespace" $root)) (printf "%s.%s.svc" . (include "headgate.namespace" $root)) (printf "%s.%s.svc.%s" . (include "headgate.namespace" $root) $root.Values.clusterDomain)) }}
 {{- end }}
 {{- toJson $names }}
 {{- end }}
@@ -81,7 +81,7 @@ Data of the authority's Secret, in base64. It is made once: with a new one, no c
 and it lasts for ten years.
 */}}
 {{- define "headgate.authority" -}}
-{{- $found := dig "data" (dict) (lookup "v1" "Secret" .root.Release.Namespace .name | default dict) | default dict }}
+{{- $found := dig "data" (dict) (lookup "v1" "Secret" (include "headgate.namespace" .root) .name | default dict) | default dict }}
 {{- if and (get $found "tls.crt") (get $found "tls.key") }}
 {{- toJson (pick $found "tls.crt" "tls.key") }}
 {{- else }}
@@ -97,7 +97,7 @@ authority, and is valid for longer than renewDays. The templates cannot read a c
 {{- define "headgate.leaf" -}}
 {{- $days := .root.Values.certificates.days | int64 }}
 {{- $marks := dict "headgate/names" (concat .leaf.dns .leaf.ips | join "," | sha256sum | trunc 16) "headgate/authority" (sha256sum (index .authority "tls.crt") | trunc 16) }}
-{{- $found := lookup "v1" "Secret" .root.Release.Namespace .leaf.name | default dict }}
+{{- $found := lookup "v1" "Secret" (include "headgate.namespace" .root) .leaf.name | default dict }}
 {{- $had := dig "metadata" "annotations" (dict) $found | default dict }}
 {{- $expires := get $had "headgate/not-after" | default "0" | int64 }}
 {{- $left := div (sub $expires (now | unixEpoch | int64)) 86400 }}

@@ -20,7 +20,7 @@
 
 {{/* Host name of the member of this number, or of $(POD_NAME). */}}
 {{- define "headgate.etcdHost" -}}
-{{- printf "%s.%s.%s.svc" .member (include "headgate.etcdName" .root) .root.Release.Namespace }}
+{{- printf "%s.%s.%s.svc" .member (include "headgate.etcdName" .root) (include "headgate.namespace" .root) }}
 {{- end }}
 
 {{/* Comma separated URLs of the members, for the control planes. */}}
@@ -44,7 +44,7 @@
 
 {{/* The identity of the cluster comes from it. A restored cluster must have another, so that clients notice. */}}
 {{- define "headgate.etcdToken" -}}
-{{- printf "%s/%s/%s" .Release.Namespace (include "headgate.etcdName" .) .Values.etcd.dataDir }}
+{{- printf "%s/%s/%s" (include "headgate.namespace" .) (include "headgate.etcdName" .) .Values.etcd.dataDir }}
 {{- end }}
 
 {{- define "headgate.etcdInitialCluster" -}}
@@ -77,7 +77,7 @@ headgate/etcd-client: {{ include "headgate.etcdName" . | quote }}
 {{- end }}
 
 {{- define "headgate.etcdClientUrl" -}}
-{{- printf "%s://%s-client.%s.svc:2379" (include "headgate.etcdScheme" .) (include "headgate.etcdName" .) .Release.Namespace }}
+{{- printf "%s://%s-client.%s.svc:2379" (include "headgate.etcdScheme" .) (include "headgate.etcdName" .) (include "headgate.namespace" .) }}
 {{- end }}
 
 {{- define "headgate.etcdTlsMount" -}}

@@ -7,6 +7,11 @@
 {{- else }}{{ printf "%s-%s" $release $chart | trunc 50 | trimSuffix "-" }}{{ end }}
 {{- end }}
 
+{{/* The namespace of the objects. */}}
+{{- define "headgate.namespace" -}}
+{{ .Values.namespaceOverride | default .Release.Namespace }}
+{{- end }}
+
 {{/* The name of an object, 63 characters at most. Takes (list $ suffix). */}}
 {{- define "headgate.name" -}}
 {{- $suffix := printf "-%s" (index . 1) }}
@@ -55,10 +60,17 @@ Jobs at all. Takes (list $ component labels).
 {{- merge $own (index . 2 | default dict) $root.Values.commonLabels | toYaml }}
 {{- end }}
 
-{{/* metadata of an object. Takes a dict: root, name, component, labels, annotations. */}}
+{{/*
+metadata of an object. Takes a dict: root, name, component, labels, annotations; namespace, empty for an object of the
+cluster, if it is not that of the release.
+*/}}
 {{- define "headgate.metadata" -}}
 name: {{ .name | quote }}
-namespace: {{ .root.Release.Namespace | quote }}
+{{- if not (hasKey . "namespace") }}
+namespace: {{ include "headgate.namespace" .root | quote }}
+{{- else if .namespace }}
+namespace: {{ .namespace | quote }}
+{{- end }}
 labels: {{- include "headgate.allLabels" (list .root .component .labels) | nindent 2 }}
 {{- with merge (dict) (.annotations | default dict) .root.Values.commonAnnotations }}
 annotations: {{- toYaml . | nindent 2 }}

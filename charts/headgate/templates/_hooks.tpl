@@ -91,7 +91,7 @@ etcd.tls.serverSecret and etcd.tls.clientSecret need each other: one authority m
 etcd.authSecret is the login of an etcd of yours: that of the release (etcd.enabled) knows control planes by their certificates
 {{- end }}
 {{- if and .enabled (not .restore.snapshot) }}
-{{- $members := dig "spec" "replicas" 0 (lookup "apps/v1" "StatefulSet" $.Release.Namespace (include "headgate.etcdName" $) | default dict) | int }}
+{{- $members := dig "spec" "replicas" 0 (lookup "apps/v1" "StatefulSet" (include "headgate.namespace" $) (include "headgate.etcdName" $) | default dict) | int }}
 {{- if and $members (ne $members (int .replicas)) }}
 etcd.replicas is {{ .replicas }}, but this etcd has {{ $members }} members, and an upgrade cannot add or remove any: restore a snapshot with the new number (docs/how-to/backup.md)
 {{- end }}

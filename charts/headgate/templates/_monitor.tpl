@@ -11,7 +11,7 @@
   {{- if eq (index . 3) "https" }}
   tlsConfig:
     # Pods are scraped at their addresses, which no certificate names.
-    serverName: {{ printf "%s.%s.svc" (include "headgate.name" (list $root "controlplane")) $root.Release.Namespace | quote }}
+    serverName: {{ printf "%s.%s.svc" (include "headgate.name" (list $root "controlplane")) (include "headgate.namespace" $root) | quote }}
     {{- if $root.Values.controlplane.adminTls.ca }}
     ca: {secret: {name: {{ $root.Values.controlplane.adminTls.secret | quote }}, key: ca.crt}}
     {{- end }}

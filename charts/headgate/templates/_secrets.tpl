@@ -13,7 +13,7 @@
 list has a kind even where it has no items. Whoever installs this chart may create ServiceAccounts, hence list them.
 */}}
 {{- define "headgate.seesCluster" -}}
-{{- if lookup "v1" "ServiceAccount" .Release.Namespace "" }}true{{ end }}
+{{- if lookup "v1" "ServiceAccount" (include "headgate.namespace" .) "" }}true{{ end }}
 {{- end }}
 
 {{/* Fails where a generated value could not be kept: every rendering would make another one. */}}
@@ -30,7 +30,7 @@ made. Made once for all templates of a rendering, because the checksums of pods 
 {{- define "headgate.generatedSecrets" -}}
 {{- if not (hasKey . "headgateSecrets") }}
 {{- include "headgate.mustSeeCluster" (dict "root" . "what" "A Secret" "remedy" "Set existingSecret, or secrets.source: externalSecret.") }}
-{{- $data := dig "data" (dict) (lookup "v1" "Secret" .Release.Namespace (include "headgate.secret" .) | default dict) | default dict }}
+{{- $data := dig "data" (dict) (lookup "v1" "Secret" (include "headgate.namespace" .) (include "headgate.secret" .) | default dict) | default dict }}
 {{- range $key, $length := dict "SECRET_KEY" 48 "DATAPLANE_TOKEN" 40 "SERVICE_TOKEN" 40 "ADMIN_PASSWORD" 20 }}
 {{- if not (get $data $key) }}{{ $_ := set $data $key (randAlphaNum $length | b64enc) }}{{ end }}
 {{- end }}

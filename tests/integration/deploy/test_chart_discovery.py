@@ -54,14 +54,6 @@ def test_a_role_in_each_namespace() -> None:
     assert not list(problems(found))
 
 
-def test_its_objects_have_the_annotations_of_all() -> None:
-    noted = {"commonAnnotations": {"cost": "1"}}
-    for values in (discovering(), discovering(namespaces=["prod"])):
-        objects = {key: one for key, one in render(values | noted).items() if "Role" in key}
-        assert objects
-        assert all(one["metadata"]["annotations"] == {"cost": "1"} for one in objects.values())
-
-
 @pytest.mark.parametrize("enabled", [True, False])
 def test_the_network_policy_lets_control_planes_reach_the_api_server(enabled: bool) -> None:
     values = discovering(enabled=enabled) | {"networkPolicy": {"enabled": True, "egress": {"enabled": True}}}

@@ -35,6 +35,7 @@ NUMBERS: dict[str, Any] = {
         "serviceAccount": {"create": False, "name": "12"},
         "rbac": {"rules": [{"apiGroups": ["a"], "resources": ["b"], "verbs": ["get"]}]},
         "discovery": {"kubernetes": {"enabled": True, "namespaces": ["13"]}},
+        "registration": {"kubernetes": {"enabled": True}},
         "priorityClassName": "14",
     },
     "dataplane": {
@@ -48,6 +49,7 @@ NUMBERS: dict[str, Any] = {
         "service": {"type": "LoadBalancer", "loadBalancerClass": "20"},
     },
     "monitoring": {"serviceMonitor": {"enabled": True}},
+    "networkPolicy": {"enabled": True},
     "fullnameOverride": "gate",
 }
 """Names that YAML reads as numbers and booleans. Kubernetes allows all of them."""
@@ -100,6 +102,27 @@ def test_names_that_look_like_numbers_stay_texts() -> None:
     assert all(isinstance(each, str) for each in labels(objects))
     monitor = objects["ServiceMonitor/gate-dataplane"]["spec"]
     assert monitor["namespaceSelector"]["matchNames"] == ["2024"]
+
+
+def test_objects_have_the_labels_and_annotations_of_all() -> None:
+    common = {"commonLabels": {"team": "edge"}, "commonAnnotations": {"cost": "1"}}
+    for values in (
+        NUMBERS,
+        {**NUMBERS, "etcd": {"enabled": True, "restore": {"snapshot": "a"}, "dataDir": "b"}},
+    ):
+        for key, document in render({**values, **common}).items():
+            assert document["metadata"]["labels"]["team"] == "edge", key
+            assert document["metadata"]["annotations"]["cost"] == "1", key
+
+
+def test_all_objects_may_be_in_another_namespace_than_the_release() -> None:
+    values = {
+        **NUMBERS,
+        "controlplane": {**NUMBERS["controlplane"], "discovery": {"kubernetes": {"enabled": True}}},
+    }
+    moved = render({**values, "namespaceOverride": "edge"}, namespace="prod")
+    assert moved == render(values, namespace="edge")
+    assert {document["metadata"].get("namespace") for document in moved.values()} == {"edge", None}
 
 
 def test_names_of_services_have_no_dots() -> None:
