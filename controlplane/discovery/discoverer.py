@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from controlplane.commands.executor import Executor
@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 AUTHOR = "discovery"
 GATHER = 0.1
 """Seconds in which answers are gathered before they are written, so that a rollout is a few writes."""
+AT_ONCE = 10
+"""Services that are written at the same time: each takes four questions to the store."""
 SILENCES = 20
 """Silent sources that are written in one round."""
 RETRY = 1.0
@@ -135,9 +137,17 @@ class Discoverer:
         for name in self._known.remembered - self._wanted.keys():
             await self._executor.run(forget, Forget(author=AUTHOR, service_name=name))
         self._due |= self._changed_by_others()
-        for name in self._chosen():
-            self._due.discard(name)
-            await self._guarded_write(name, self._answers[name])
+        chosen = self._chosen()
+        for start in range(0, len(chosen), AT_ONCE):
+            await self._write_some(chosen[start : start + AT_ONCE])
+
+    async def _write_some(self, names: Sequence[str]) -> None:
+        """Write for these services at once. Raises StoreError if the store has not taken one of them."""
+        self._due.difference_update(names)
+        writes = (self._guarded_write(name, self._answers[name]) for name in names)
+        for result in await asyncio.gather(*writes, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
 
     def _chosen(self) -> list[str]:
         """The services to write in this round: those whose source has answered, and some of the others.

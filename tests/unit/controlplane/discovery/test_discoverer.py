@@ -11,6 +11,8 @@ from typing import Any, NoReturn
 import pytest
 
 from controlplane.commands.executor import Executor
+from controlplane.commands.plan import Done, Planner, Q, R
+from controlplane.commands.plans.discovery import Discover
 from controlplane.discovery import discoverer as module
 from controlplane.discovery import intervals
 from controlplane.discovery.answer import Answer, unanswered
@@ -86,12 +88,12 @@ class Lagging:
 
 
 class Bed:
-    def __init__(self, plane: ControlPlane) -> None:
+    def __init__(self, plane: ControlPlane, executes: type[Executor]) -> None:
         self.plane = plane
         self.sources = Scripted()
         self.counts = DiscoveryCounts()
         self.now = 1000.0
-        executor = Executor(plane.store, Hasher(), lambda: self.now)
+        executor = executes(plane.store, Hasher(), lambda: self.now)
         self.known = Lagging(plane.watcher)
         self.discoverer = Discoverer(self.known, executor, self.sources, self.counts, clock=lambda: self.now)
 
@@ -123,10 +125,10 @@ class Bed:
 
 
 @contextlib.asynccontextmanager
-async def running() -> AsyncIterator[Bed]:
+async def running(executes: type[Executor] = Executor) -> AsyncIterator[Bed]:
     async with ControlPlane() as plane:
         await eventually(plane.watcher.caught_up.is_set)
-        bed = Bed(plane)
+        bed = Bed(plane, executes)
         task = asyncio.create_task(bed.discoverer.run())
         try:
             yield bed
@@ -388,3 +390,25 @@ async def test_a_service_that_rests_costs_one_timer(monkeypatch: pytest.MonkeyPa
         for number in range(2, 5):
             await tell(number)
         assert sum(not each.cancelled() for each in timers) == 1
+
+
+async def test_several_services_are_written_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is some round trips to the store: one after the other, 500 took half a minute on a busy machine."""
+    names, begun, all_begun = [f"a{number}" for number in range(5)], set[str](), asyncio.Event()
+
+    class Slow(Executor):
+        async def run(self, planner: Planner[Q, R], request: Q) -> Done[R]:
+            if isinstance(request, Discover):
+                begun.add(request.service_name)
+                if len(begun) == len(names):
+                    all_begun.set()
+                await all_begun.wait()
+            return await super().run(planner, request)
+
+    async with running(Slow) as bed:
+        for name in names:
+            await bed.plane.commands.put("service", {**SERVICE, "service_name": name}, author="test")
+        await eventually(lambda: set(bed.sources.wanted) == set(names))
+        for name in names:
+            bed.sources.tell(name, Answer((found(1),)))
+        await bed.serves(*(f"{name}/i1" for name in names))
