@@ -16,9 +16,10 @@ signs: planes (the gRPC port and its clients) and etcd (its members and the cont
 {{- .Values.grpcTls.controlplaneSecret | default (include "headgate.name" (list . "controlplane-tls")) }}
 {{- end }}
 
-{{/* Name of the Secret of the data planes' client certificate. */}}
+{{/* Name of the Secret of the data planes' client certificate; without one, of the authority that they trust. */}}
 {{- define "headgate.dataplaneTlsSecret" -}}
-{{- .Values.grpcTls.dataplaneSecret | default (include "headgate.name" (list . "dataplane-tls")) }}
+{{- $own := ternary (include "headgate.name" (list . "dataplane-tls")) (include "headgate.controlplaneTlsSecret" .) .Values.grpcTls.clientCertificates }}
+{{- .Values.grpcTls.dataplaneSecret | default $own }}
 {{- end }}
 
 {{/* Name of the Secret of the certificate with which control planes reach etcd; empty without TLS. */}}

@@ -104,6 +104,29 @@ def test_without_client_certificates_control_planes_still_know_each_other() -> N
     assert not list(problems(objects))
 
 
+def mounted(objects: Objects) -> set[str]:
+    """The Secrets that the pods of both planes mount: they do not start without them."""
+    volumes = [volume for plane in ("controlplane", "dataplane") for volume in pod(objects, plane)["volumes"]]
+    return {volume["secret"]["secretName"] for volume in volumes if "secret" in volume}
+
+
+@pytest.mark.parametrize("client_certificates", [True, False])
+@pytest.mark.parametrize("source", ["generate", "certManager"])
+def test_every_secret_that_is_mounted_is_made(
+    installed: Release, source: str, client_certificates: bool
+) -> None:
+    tls = {"enabled": True, "clientCertificates": client_certificates}
+    objects = installed.upgrade({**NEEDED, "grpcTls": tls, "certificates": {"source": source}})
+    issued = (each["spec"]["secretName"] for each in objects.values() if each["kind"] == "Certificate")
+    made = {each["metadata"]["name"] for each in objects.values() if each["kind"] == "Secret"}
+    assert mounted(objects) <= made | set(issued)
+    # Data planes trust the authority that has signed the certificate of the control planes.
+    (trusted,) = (each for each in pod(objects, "dataplane")["volumes"] if each["name"] == "controlplane-tls")
+    own = "demo-headgate-dataplane-tls" if client_certificates else "demo-headgate-controlplane-tls"
+    assert trusted["secret"]["secretName"] == own
+    assert ("items" in trusted["secret"]) is not client_certificates
+
+
 def test_cert_manager_issues_and_renews_the_same_certificates() -> None:
     objects = render({**BY_CERT_MANAGER, "grpcTls": {"enabled": True, "services": ["orders"]}})
     server = objects["Certificate/demo-headgate-controlplane-tls"]["spec"]
