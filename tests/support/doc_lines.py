@@ -3,8 +3,8 @@
 Run are lines of shell blocks that begin with `headgate`, or with a `curl` of this machine, and README's block about the
 demo as a whole. Only checked, by `tests.support.snippets`, are lines that need a program of others (docker, etcdctl,
 helm, jq, kubectl, openssl, redis-cli), another machine, or a setting of a plane. `make tutorial` runs docs/tutorial,
-`make docker-test` docs/how-to/compose.md; docs/reference/commands.md is made from `--help`, whose examples have names
-of their own.
+`make docker-test` docs/how-to/compose.md, `make kubernetes` docs/kubernetes.md; docs/reference/commands.md is made from
+`--help`, whose examples have names of their own.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ FILES = {
     "limits.yaml": DOCS / "how-to/limits.md",
 }
 """Files that commands name, and the page whose first YAML they are."""
+ELSEWHERE = (DOCS / "kubernetes.md", DOCS / "how-to/compose.md", DOCS / "reference/commands.md")
+"""Pages that other tests run."""
 ASSUMED = """\
 rate_limits:
   - {name: callers, per_second: 100, burst: 200, key: subject}
@@ -55,11 +57,7 @@ command curl -s http://localhost:8000/public > /dev/null
 def pages() -> Iterator[tuple[Path, list[tuple[str, str]]]]:
     """Each page with the place and the text of what is run of it."""
     for page in all_pages():
-        if (
-            page.name not in ("commands.md", "compose.md")
-            and page.parent != DOCS / "tutorial"
-            and (found := list(_of(page)))
-        ):
+        if page not in ELSEWHERE and page.parent != DOCS / "tutorial" and (found := list(_of(page))):
             yield page, found
 
 

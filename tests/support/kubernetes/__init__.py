@@ -4,8 +4,9 @@
 
 - `tools`: builds Kubernetes and containerd into a folder outside the repository
 - `isolation`, `init`, `inside`: the namespaces, their first process, and the run within them
-- `network`, `mounts`, `credentials`, `control_plane`, `node`, `second`, `dns`: parts that `cluster` starts
+- `network`, `mounts`, `credentials`, `control_plane`, `node`, `second`, `dns`, `storage`: parts
+  that `cluster` starts
 - `archives`, `checkout`, `images`, `older`: images for the nodes, without a registry and without Docker
-- `kubectl`: all that the tests need of a cluster; it works with every kubeconfig
+- `kubectl`, `helm`: all that the tests need of a cluster; they work with every kubeconfig
 - `release`, `manifests`, `metrics_api`, `load`, `workloads`: a gateway in a namespace, and load on it
 """

@@ -15,7 +15,13 @@ from tests.support.kubernetes.steps import Steps, say
 
 RUN = ROOT / "build" / "kubernetes"
 TESTS = [sys.executable, "-m", "pytest", "-v", "tests/kubernetes"]
-LARGE = ("images", "older", "log/etcd", *(f"{node.name}/{part}" for node in NODES for part in KEPT))
+LARGE = (
+    "images",
+    "older",
+    "volumes",
+    "log/etcd",
+    *(f"{node.name}/{part}" for node in NODES for part in KEPT),
+)
 """Folders that are removed at the end; the logs of the cluster stay."""
 
 

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from importlib.metadata import Distribution, distribution
 from importlib.util import cache_from_source
 from pathlib import Path
@@ -21,19 +21,19 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from demo.etcd import find_etcd
 from demo.processes import ROOT
 from tests.support.kubernetes.archives import Image, write_archive, write_layer
 
 PYTHON = "/usr/local/bin/python3"
-PACKAGES = "/opt/headgate/packages"
+STANDARD = Path(sysconfig.get_path("stdlib"))
+PACKAGES = f"/usr/local/lib/{STANDARD.name}/site-packages"
+"""Where Python finds them even if it is told to ignore its environment (-I), as in the chart's jobs."""
 OURS = {"headgate_api": "proto", "controlplane": ".", "dataplane": ".", "headgate": "sdk"}
 """Our packages, by the folder of the checkout that has them: they are installed as links."""
 DISTRIBUTIONS = ("headgate-api", "headgate-controlplane", "headgate-dataplane", "headgate-sdk[cli]")
 ENVIRONMENT = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
     "LD_LIBRARY_PATH": "/usr/local/lib",
-    "PYTHONPATH": PACKAGES,
     "PYTHONUNBUFFERED": "1",
     "PYTHONDONTWRITEBYTECODE": "1",
     "ADMIN_LISTEN": "0.0.0.0:8080",
@@ -41,6 +41,7 @@ ENVIRONMENT = {
     "LISTEN": "0.0.0.0:8000",
     "STATUS_LISTEN": "0.0.0.0:8001",
 }
+HEADGATE = Path(__file__).with_name("headgate")
 MODULES = {"controlplane": "controlplane", "dataplane": "dataplane", "sdk": "headgate.cli"}
 UNUSED = re.compile(r"/(test|tests|idlelib|tkinter|turtledemo|lib2to3|ensurepip|site-packages|config-[^/]*)/")
 
@@ -58,10 +59,10 @@ def write_headgate(folder: Path, tag: str, root: Path = ROOT) -> Path:
     return _write(folder, f"headgate-{tag}", [(source, target) for target, source in files.items()], images)
 
 
-def write_etcd(folder: Path, reference: str) -> Path:
-    """The archive of an image with the etcd of the tests."""
+def write_etcd(folder: Path, reference: str, programs: Iterable[Path]) -> Path:
+    """The archive of an image with etcd and its tools."""
     image = Image(reference, ("/usr/local/bin/etcd",), {"PATH": "/usr/local/bin"})
-    return _write(folder, "etcd", [(find_etcd(), "/usr/local/bin/etcd")], [image])
+    return _write(folder, "etcd", [(path, f"/usr/local/bin/{path.name}") for path in programs], [image])
 
 
 def write_pause(folder: Path, reference: str, program: Path) -> Path:
@@ -85,11 +86,10 @@ def _reversed(files: list[File]) -> Iterator[tuple[str, Path]]:
 def _python() -> Iterator[File]:
     """The interpreter and its standard library."""
     yield Path(sys.executable).resolve(), PYTHON
-    standard = Path(sysconfig.get_path("stdlib"))
-    for source in standard.rglob("*"):
-        name = f"/{source.relative_to(standard)}"
+    for source in STANDARD.rglob("*"):
+        name = f"/{source.relative_to(STANDARD)}"
         if source.is_file() and not UNUSED.search(name):
-            yield source, f"/usr/local/lib/{standard.name}{name}"
+            yield source, f"/usr/local/lib/{STANDARD.name}{name}"
 
 
 def _packages() -> Iterator[File]:
@@ -117,7 +117,8 @@ def _own(root: Path) -> Iterator[File]:
 
 
 def _programs() -> Iterator[File]:
-    """What the chart's hooks run."""
+    """What hooks and pods run by its name."""
+    yield HEADGATE, "/usr/local/bin/headgate"
     sleep = shutil.which("sleep")
     if sleep:
         yield Path(sleep), "/bin/sleep"

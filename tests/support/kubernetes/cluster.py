@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.kubernetes import credentials, dns, network, second
+from tests.support.kubernetes import credentials, dns, network, second, storage
 from tests.support.kubernetes.control_plane import ControlPlane
 from tests.support.kubernetes.images import import_archive
 from tests.support.kubernetes.kubectl import Kubectl, KubectlError
@@ -56,6 +56,8 @@ class Cluster:
                 import_archive(self.tools["ctr"], archive)
         with self.steps.step("start the nodes"):
             dns.start(kubectl.kubeconfig, self.logs)
+            kubectl.apply(storage.storage_class())
+            storage.start(kubectl.kubeconfig, self.folder / "volumes", self.logs)
             node.start_kubelet()
             node.start_kube_proxy()
             wait_for_nodes(kubectl)

@@ -6,11 +6,8 @@ asks the API anew, so an answer is never older than the API's. Names outside the
 
 from __future__ import annotations
 
-import base64
-import json
 import socket
 import socketserver
-import ssl
 import struct
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,9 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import httpx
-
 from demo.processes import start as start_process
+from tests.support.kubernetes.api import connect
 from tests.support.kubernetes.network import DNS_PORT, NODE
 
 DOMAIN = ("svc", "cluster", "local")
@@ -155,15 +151,7 @@ class HttpApi:
     """The API server of a kubeconfig."""
 
     def __init__(self, kubeconfig: Path) -> None:
-        document = json.loads(kubeconfig.read_text())
-        cluster, user = document["clusters"][0]["cluster"], document["users"][0]["user"]
-        authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
-        self._client = httpx.Client(
-            base_url=cluster["server"],
-            headers={"Authorization": f"Bearer {user['token']}"},
-            verify=ssl.create_default_context(cadata=authority),
-            trust_env=False,
-        )
+        self._client = connect(kubeconfig)
 
     def service(self, namespace: str, name: str) -> Object | None:
         answer = self._client.get(f"/api/v1/namespaces/{namespace}/services/{name}")

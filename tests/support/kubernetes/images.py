@@ -8,14 +8,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from demo.processes import ROOT
-from tests.support.kubernetes import checkout
+from tests.support.kubernetes import checkout, tools
 from tests.support.kubernetes.node import PAUSE_IMAGE, SOCKET
 from tests.support.kubernetes.steps import Steps, say
 
 OURS = ("headgate-controlplane", "headgate-dataplane", "headgate-sdk")
 TAG = (ROOT / "VERSION").read_text().strip()
-ETCD = "headgate.test/etcd:1"
+ETCD = "{registry}/{repository}:{tag}".format(
+    **yaml.safe_load((ROOT / "charts" / "headgate" / "values.yaml").read_text())["etcd"]["image"]
+)
+"""The image of the chart's etcd. In the cluster of the tests, it has the same version, built here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +46,16 @@ def of_environment(environment: Mapping[str, str]) -> Images:
     return Images(
         registry=f"{registry.rstrip('/')}/" if registry else "",
         tag=environment.get("IMAGE_TAG") or TAG,
-        etcd=environment.get("ETCD_IMAGE") or "quay.io/coreos/etcd:v3.5.17",
+        etcd=environment.get("ETCD_IMAGE") or ETCD,
     )
 
 
-def prepare(folder: Path, tools: Mapping[str, Path], steps: Steps) -> list[Path]:
-    """Archives of all images, for `import_archive`."""
+def prepare(folder: Path, built: Mapping[str, Path], steps: Steps) -> list[Path]:
+    """Archives of all images, for `import_archive`. `built` has the path of every program by name."""
     with steps.step("write images"):
         archives = [
-            checkout.write_pause(folder, PAUSE_IMAGE, tools["pause"]),
-            checkout.write_etcd(folder, ETCD),
+            checkout.write_pause(folder, PAUSE_IMAGE, built["pause"]),
+            checkout.write_etcd(folder, ETCD, [built[name] for name in tools.ETCD.programs]),
         ]
         if docker_has(references := [f"{name}:{TAG}" for name in OURS]):
             say("  the images of Docker")

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from demo.processes import stop_everything
-from tests.support.kubernetes import older, tools
+from tests.support.kubernetes import helm, older, tools
 from tests.support.kubernetes.cluster import Cluster
 from tests.support.kubernetes.images import ETCD
 from tests.support.kubernetes.steps import Steps, say
@@ -26,6 +26,7 @@ def main(cgroup: str, folder: Path, command: list[str]) -> int:
             "ETCD_IMAGE": ETCD,
             "OLDER_TAG": older.TAG,
         }
+        environment["PATH"] = helm.path_of_commands(folder / "bin")
         with steps.step(" ".join(command)):
             return subprocess.run(command, env=environment, check=False).returncode
     finally:

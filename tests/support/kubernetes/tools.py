@@ -65,8 +65,8 @@ class GoModule:
 
     name: str
     version: str
-    path: str
-    programs: tuple[str, ...]
+    programs: Mapping[str, str]
+    """Package by program."""
     replaced: Mapping[str, str]
     """Version by module."""
     variables: Mapping[str, str]
@@ -78,12 +78,12 @@ class GoModule:
         lines += [f"replace {module} => {module} {version}" for module, version in self.replaced.items()]
         return "\n".join(lines) + "\n"
 
-    def packages(self) -> list[str]:
-        return [f"{self.path}/cmd/{program}" for program in self.programs]
-
     def linker_flags(self) -> str:
         """No symbols; and the version, which is compared with other programs' and shown to clients."""
         return " ".join(["-s -w", *(f"-X {name}={value}" for name, value in self.variables.items())])
+
+
+SERVERS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")
 
 
 def kubernetes(version: str) -> GoModule:
@@ -94,8 +94,7 @@ def kubernetes(version: str) -> GoModule:
     return GoModule(
         name="kubernetes",
         version=version,
-        path="k8s.io/kubernetes",
-        programs=("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"),
+        programs={program: f"k8s.io/kubernetes/cmd/{program}" for program in SERVERS},
         replaced={f"k8s.io/{part}": f"v0.{minor}.{patch}" for part in STAGING},
         variables={f"{package}.{name}": value for package in packages for name, value in known.items()},
     )
@@ -105,11 +104,26 @@ KUBERNETES = kubernetes("1.36.3")
 CONTAINERD = GoModule(
     name="containerd",
     version="2.4.2",
-    path="github.com/containerd/containerd/v2",
-    programs=("containerd", "containerd-shim-runc-v2", "ctr"),
+    programs={
+        program: f"github.com/containerd/containerd/v2/cmd/{program}"
+        for program in ("containerd", "containerd-shim-runc-v2", "ctr")
+    },
     replaced={},
     variables={},
 )
+ETCD = GoModule(
+    name="etcd",
+    # That of the image in the chart's values.
+    version="3.5.17",
+    programs={
+        "etcd": "go.etcd.io/etcd/server/v3",
+        "etcdctl": "go.etcd.io/etcd/etcdctl/v3",
+        "etcdutl": "go.etcd.io/etcd/etcdutl/v3",
+    },
+    replaced={},
+    variables={},
+)
+"""For pods: the etcd of the other tests may be older than the chart's probes need."""
 
 
 def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
@@ -120,7 +134,7 @@ def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
 def build(cache: Path, steps: Steps) -> dict[str, Path]:
     """The path of every program by name. Programs that are missing are built, which takes minutes."""
     found = {"pause": _pause(cache, steps)}
-    for module in (KUBERNETES, CONTAINERD):
+    for module in (KUBERNETES, CONTAINERD, ETCD):
         found |= _programs(module, cache, steps)
     return found
 
@@ -130,9 +144,9 @@ def _programs(module: GoModule, cache: Path, steps: Steps) -> dict[str, Path]:
     found = {program: folder / "bin" / program for program in module.programs}
     if all(path.exists() for path in found.values()):
         return found
-    with steps.step(f"download {module.path} {module.version}"):
+    with steps.step(f"download {module.name} {module.version}"):
         _require(module, folder, cache)
-    for package, target in zip(module.packages(), found.values(), strict=True):
+    for package, target in zip(module.programs.values(), found.values(), strict=True):
         if not target.exists():
             with steps.step(f"build {target.name} {module.version}"):
                 _compile(package, target, folder, cache, module.linker_flags())
@@ -143,7 +157,7 @@ def _require(module: GoModule, folder: Path, cache: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "go.mod").write_text(module.go_mod())
     _go(
-        ("get", "-tool", *(f"{package}@v{module.version}" for package in module.packages())),
+        ("get", "-tool", *(f"{package}@v{module.version}" for package in module.programs.values())),
         folder,
         cache,
     )

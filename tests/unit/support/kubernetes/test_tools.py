@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.kubernetes import tools
+from tests.support.kubernetes import images, tools
 from tests.support.kubernetes.steps import Steps
 
 GO = """#!/bin/sh
@@ -50,7 +50,7 @@ def test_builds_what_is_missing_and_nothing_twice(
     assert {"pause", "kubelet", "containerd"} <= found.keys()
     assert all(path.read_text() == "built\n" for path in found.values())
     commands = log.read_text().splitlines()
-    assert len(commands) == len(found) + 2
+    assert len(commands) == len(found) + 3
 
     assert tools.build(tmp_path / "cache", Steps()) == found
     assert log.read_text().splitlines() == commands
@@ -69,6 +69,10 @@ def test_says_what_to_do_without_go(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(tools.ToolMissing, match="install Go"):
         tools.build(tmp_path / "cache", Steps())
+
+
+def test_etcd_is_that_of_the_chart() -> None:
+    assert images.ETCD.endswith(f":v{tools.ETCD.version}")
 
 
 def test_the_cache_is_outside_the_repository() -> None:
