@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from tests.support.kubernetes import objects
 from tests.support.kubernetes.images import Images
 from tests.support.kubernetes.kubectl import Kubectl
+from tests.support.kubernetes.manifests import HEADGATE
 from tests.support.kubernetes.objects import Object
-from tests.support.kubernetes.release import CONTROL_PLANE, HEADGATE, NAME
+from tests.support.kubernetes.release import CONTROL_PLANE, NAME
 
 WAIT = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit()); signal.pause()"
 SECRET = f"{NAME}-headgate-secrets"

@@ -7,7 +7,6 @@ from typing import Any
 
 from tests.support.kubernetes.storage import CLASS, ended, volume, wanted
 
-
 FOLDER = Path("/volumes")
 
 
