@@ -90,6 +90,11 @@ def test_nothing_is_compiled_at_a_start(docker: Engine, images: dict[str, str], 
     assert python(docker, images[name], COMPILED) == ""
 
 
+def test_the_request_path_is_compiled(docker: Engine, images: dict[str, str]) -> None:
+    source = "import dataplane.gateway.plan; print(dataplane.gateway.plan.__file__)"
+    assert python(docker, images["dataplane"], source).endswith(".so")
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_authorities_are_trusted_by_default(docker: Engine, images: dict[str, str], name: str) -> None:
     source = "import ssl; print(len(ssl.create_default_context().get_ca_certs()))"
