@@ -14,8 +14,8 @@ from tests.support.compose import Project
 from tests.support.load import Load
 from tests.support.waiting import eventually
 
-# The first test of a run starts the project.
-pytestmark = pytest.mark.timeout(600)
+# The first test of a run builds the images and starts the project.
+pytestmark = pytest.mark.timeout(1800)
 
 CLIENTS = 4
 

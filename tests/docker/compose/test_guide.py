@@ -16,8 +16,8 @@ from tests.support import compose_stage as stage
 from tests.support.compose import Project
 from tests.support.waiting import eventually_now
 
-# The first test of a run starts the project.
-pytestmark = pytest.mark.timeout(600)
+# The first test of a run builds the images and starts the project.
+pytestmark = pytest.mark.timeout(1800)
 
 COMMANDS = {
     # Check Redis service

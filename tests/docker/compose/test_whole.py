@@ -13,8 +13,8 @@ import pytest
 from tests.support.compose import SECRETS, Project
 from tests.support.waiting import eventually_now
 
-# The first test of a run starts the project.
-pytestmark = pytest.mark.timeout(600)
+# The first test of a run builds the images and starts the project.
+pytestmark = pytest.mark.timeout(1800)
 
 REPLICAS = {"gateway": 2, "controlplane": 2, "etcd": 1, "redis": 1, "prometheus": 1, "loadbalancer": 1}
 SECRETS_OF = {"gateway": {"DATAPLANE_TOKEN"}, "controlplane": set(SECRETS)}
