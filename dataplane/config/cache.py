@@ -164,7 +164,12 @@ class Cache:
 
     def _remove(self) -> None:
         self._first = self._end = 0
-        self._file.unlink(missing_ok=True)
+        try:
+            self._file.unlink(missing_ok=True)
+        except OSError:
+            # A file system that is read-only says so even if there is no file.
+            if os.path.lexists(self._file):
+                raise
 
     def _remove_leftovers(self) -> None:
         """Remove temporary files of processes that were killed while writing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import shutil
@@ -67,6 +68,20 @@ def test_what_is_cleared_is_gone(folder: Path) -> None:
     cache.replace(PAYLOAD)
     assert cache.clear() and cache.clear()
     assert (cache.load(), cache.whole, cache.warnings) == ([], False, 0)
+
+
+def test_what_is_not_there_need_not_be_cleared(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read-only file system refuses before it looks. Each answer of a limit's owner would try again."""
+
+    def refuse(self: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    cache = Cache(folder)
+    cache.replace(PAYLOAD)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert not cache.clear() and cache.warnings == 1
+    (folder / "table").rename(folder / "elsewhere")
+    assert cache.clear() and cache.warnings == 1
 
 
 def test_only_the_owner_may_look(folder: Path) -> None:

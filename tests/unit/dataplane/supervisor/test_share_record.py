@@ -128,4 +128,4 @@ def test_without_a_folder_there_is_none(tmp_path: Path) -> None:
     process = record(tmp_path / "file")
     assert process.take_over("next", NOW, 2) == ("next", [])
     assert not process.write("next", ROWS)
-    assert not process.clear()
+    assert process.clear()
