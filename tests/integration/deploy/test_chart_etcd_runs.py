@@ -103,6 +103,26 @@ def test_after_a_restore_the_control_plane_serves_the_configuration_of_the_snaps
         eventually_now(lambda: configuration(client) == saved)
 
 
+def test_a_restore_may_change_the_number_of_members(installed: Release, etcd: ChartEtcd) -> None:
+    alone = with_etcd(replicas=1)
+    objects = installed.upgrade(alone)
+    etcd.write_secrets(objects)
+    etcd.start(objects)
+    eventually_now(lambda: etcd.etcdctl(objects, "put", "kept", "yes"), within=120)
+    back_up(installed, etcd, alone)
+    etcd.kill()
+
+    moved = {"replicas": MEMBERS, "dataDir": "restored"}
+    objects = installed.upgrade(with_etcd(restore={"snapshot": SNAPSHOT}, **moved))
+    for number, job in enumerate(sorted(each for each in objects if each.startswith(f"Job/{NAME}-"))):
+        etcd.run(pod(objects, job), "restore", number)
+    objects = installed.upgrade(with_etcd(**moved))
+    etcd.start(objects)
+    eventually_now(lambda: etcd.etcdctl(objects, "endpoint", "health", "--cluster"), within=120)
+    assert etcd.etcdctl(objects, "member", "list").count("started") == MEMBERS
+    assert "yes" in etcd.etcdctl(objects, "get", "kept", number=2)
+
+
 def test_a_member_that_lost_its_volume_is_replaced(installed: Release, etcd: ChartEtcd) -> None:
     objects = installed.upgrade(VALUES)
     etcd.write_secrets(objects)
@@ -130,9 +150,9 @@ def configuration(client: httpx.Client) -> dict[str, Any]:
     return {kind: client.get(f"/api/v1/config/{kind}").raise_for_status().json() for kind in kinds[:3]}
 
 
-def back_up(installed: Release, etcd: ChartEtcd) -> None:
+def back_up(installed: Release, etcd: ChartEtcd, values: dict[str, Any] = VALUES) -> None:
     """Run the two CronJobs once."""
-    objects = installed.upgrade(VALUES)
+    objects = installed.upgrade(values)
     etcd.run(pod(objects, f"CronJob/{NAME}-defragment"), "defragment")
     job = pod(objects, f"CronJob/{NAME}-backup")
     for container in ("save", "check", "keep-newest"):
