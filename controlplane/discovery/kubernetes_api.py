@@ -94,9 +94,9 @@ class KubernetesApi:
         async with _client(self._access) as client:
             yield Session(client)
 
-    async def get(self, path: str, most: int) -> bytes:
+    async def get(self, path: str, media_type: str, most: int) -> bytes:
         """A document of at most `most` bytes. Raises ApiUnavailable, Gone."""
-        async with _client(self._access) as client, _open(client, path) as response:
+        async with _client(self._access, media_type) as client, _open(client, path) as response:
             return await _whole(response, most)
 
     def token(self) -> bytes:
@@ -182,9 +182,9 @@ def selector(services: Collection[str]) -> str:
 
 
 @contextlib.asynccontextmanager
-async def _client(access: Access) -> AsyncIterator[httpx.AsyncClient]:
+async def _client(access: Access, media_type: str = "application/json") -> AsyncIterator[httpx.AsyncClient]:
     headers = {
-        "Accept": "application/json",
+        "Accept": media_type,
         "Authorization": f"Bearer {_token(access.token_file)}",
         "User-Agent": "headgate-controlplane",
     }

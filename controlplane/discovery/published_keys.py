@@ -8,6 +8,8 @@ from controlplane.discovery.kubernetes_api import ApiUnavailable, Gone, Kubernet
 from controlplane.identity import KeysUnavailable, issuer_of
 
 PATH = "/openid/v1/jwks"
+MEDIA_TYPE = "application/jwk-set+json"
+"""The API server answers 406 to requests for application/json."""
 MOST_BYTES = 256 << 10
 
 _NO_ISSUER = "the issuer of the cluster's tokens is not known: set SERVICE_ACCOUNT_ISSUERS"
@@ -27,7 +29,7 @@ def published_keys(
             issuer = issuer_of(api.token())
             if not issuer and not issuers:
                 raise KeysUnavailable(_NO_ISSUER)
-            return await api.get(PATH, MOST_BYTES), issuer
+            return await api.get(PATH, MEDIA_TYPE, MOST_BYTES), issuer
         except Gone:
             raise KeysUnavailable("the API server answers with an error (410)") from None
         except ApiUnavailable as error:

@@ -21,6 +21,7 @@ from controlplane.identity import ClusterKeys, ServiceAccounts
 from tests.support.certificates import Authority
 
 ISSUER = "https://kubernetes.default.svc.cluster.local"
+MEDIA_TYPE = "application/jwk-set+json"
 OWN_TOKEN_AUDIENCE = "https://kubernetes.default.svc"
 
 
@@ -114,9 +115,11 @@ class KeyServer:
     asked: list[str] = field(default_factory=list)
     """The paths of requests."""
 
-    def answer(self, path: str, authorization: str | None) -> tuple[int, bytes]:
+    def answer(self, path: str, authorization: str | None, accept: str | None) -> tuple[int, bytes]:
         """Status and body of a GET."""
         self.asked.append(path)
+        if accept != MEDIA_TYPE:
+            return 406, b"406: Not Acceptable"
         if authorization != f"Bearer {self.token}":
             return 401, b'{"kind": "Status", "message": "Unauthorized", "code": 401}'
         if self.status != 200:
@@ -132,9 +135,9 @@ def publishing(cluster: Cluster, authority: Authority) -> Iterator[KeyServer]:
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            status, body = served.answer(self.path, self.headers["Authorization"])
+            status, body = served.answer(self.path, self.headers["Authorization"], self.headers["Accept"])
             self.send_response(status)
-            self.send_header("Content-Type", "application/jwk-set+json")
+            self.send_header("Content-Type", MEDIA_TYPE)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             with contextlib.suppress(OSError):
