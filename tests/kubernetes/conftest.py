@@ -20,6 +20,14 @@ figures: list[str] = []
 """What the tests measured, for the end of the run."""
 RATE = int(os.environ.get("LOAD_RATE", "1000"))
 """Requests a second."""
+APART = {
+    "maxSkew": 1,
+    "topologyKey": "kubernetes.io/hostname",
+    "whenUnsatisfiable": "DoNotSchedule",
+    # The drained node does not count, so the other ones may have more pods.
+    "nodeTaintsPolicy": "Honor",
+}
+"""On every node, there is a pod of each plane to be evicted."""
 
 
 @pytest.fixture(scope="session")
@@ -46,12 +54,22 @@ def namespace(cluster: Kubectl) -> Iterator[Kubectl]:
         yield kubectl
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def release(cluster: Kubectl, images: Images) -> Iterator[Release]:
-    """A gateway with two data planes, two control planes and a service of two pods that register themselves."""
+    """A gateway with two data planes, two control planes and a service of two pods that register themselves.
+
+    All pods have the label `run`, so that a drain can leave those of others alone. The control planes may read the
+    EndpointSlices of their own namespace, and no other.
+    """
     with new_namespace(cluster) as kubectl:
         release = Release(kubectl, images)
-        release.install()
+        plane = {"topologySpreadConstraints": [APART]}
+        discovery = {"kubernetes": {"enabled": True, "namespaces": [kubectl.namespace]}}
+        release.install(
+            commonLabels={"run": kubectl.namespace},
+            dataplane=plane,
+            controlplane={**plane, "discovery": discovery},
+        )
         yield release
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 
 import headgate
 
@@ -59,11 +60,19 @@ def note(now: bool) -> None:
     registered = now
 
 
+async def terminated() -> None:
+    """Until SIGTERM, which the first process of a container ignores without a handler."""
+    told = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
+    await told.wait()
+
+
 async def main() -> None:
     server = await asyncio.get_running_loop().create_server(Connection, port=PORT, backlog=1000)
     async with server:
         if "HEADGATE_CONTROLPLANE" not in os.environ:
-            await asyncio.Event().wait()
+            await terminated()
+            return
         definition = headgate.ServiceDefinition(
             "echo", check_path="/health", check_interval=1, check_timeout=5
         )
