@@ -23,9 +23,11 @@ CUSTOM = ("monitoring.coreos.com", "cert-manager.io", "external-secrets.io")
 Objects = dict[str, dict[str, Any]]
 
 
-def render(values: dict[str, Any], name: str = "demo") -> Objects:
+def render(
+    values: dict[str, Any], name: str = "demo", namespace: str = "prod", chart: Path | None = None
+) -> Objects:
     """Every rendered object by "Kind/name"."""
-    return parsed(manifests(values, name))
+    return parsed(manifests(values, name, namespace, chart))
 
 
 def parsed(texts: Mapping[str, str]) -> Objects:
