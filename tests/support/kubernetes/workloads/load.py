@@ -142,15 +142,13 @@ class Load:
         try:
             received = connection.socket.recv(65536)
         except OSError as error:
-            self._failed(connection, error.errno)
+            self._lost(connection, error.errno)
             return
         if received:
             connection.received += received
             self._parse(connection)
-        elif connection.phase == WAITING:
-            self._failed(connection, "closed")
         else:
-            self._close(connection)
+            self._lost(connection, "closed")
 
     def _connected(self, connection: Connection) -> None:
         if code := connection.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
@@ -181,6 +179,13 @@ class Load:
         for connection in [*self._open.values()]:
             if connection.phase != IDLE and connection.since < before:
                 self._failed(connection, "no answer")
+
+    def _lost(self, connection: Connection, why: int | str | None) -> None:
+        """The other side has ended the connection: that of an idle one fails nothing."""
+        if connection.phase == IDLE:
+            self._close(connection)
+        else:
+            self._failed(connection, why)
 
     def _failed(self, connection: Connection, why: int | str | None) -> None:
         """Count it, by phase and reason."""

@@ -21,7 +21,7 @@ VERSION = "custom.metrics.k8s.io/v1beta2"
 METRIC = os.environ.get("METRIC", "headgate_requests_in_flight")
 PORT = os.environ.get("PORT", "8001")
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-API = "https://kubernetes.default.svc.cluster.local"
+API = "https://kubernetes.default.svc"
 
 Object = dict[str, Any]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 
@@ -16,6 +17,7 @@ from tests.support.kubernetes.workloads.load import Load
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\npod-1"
 BUSY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbusy"
 SILENCE = b""
+RESET = b"reset"
 
 
 class Server:
@@ -42,12 +44,21 @@ class Server:
     def _serve(self, connection: socket.socket) -> None:
         with contextlib.suppress(ConnectionError):
             while connection.recv(65536):
+                if self._answers[:1] == [RESET]:
+                    self._reset(connection)
+                    return
                 answer = self._answers.pop(0) if self._answers else OK
                 # In two parts, as they may arrive.
                 connection.sendall(answer[:30])
                 connection.sendall(answer[30:])
                 if answer is not OK:
                     return
+
+    def _reset(self, connection: socket.socket) -> None:
+        """Answer, then end the idle connection with a reset."""
+        self._answers.pop(0)
+        connection.sendall(OK)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 @pytest.fixture
@@ -82,6 +93,11 @@ def test_keeps_the_rate(serve: Callable[[list[bytes]], int]) -> None:
 def test_counts_refusals_and_broken_connections_and_goes_on(serve: Callable[[list[bytes]], int]) -> None:
     load = run(serve([BUSY, SILENCE, OK]), lambda load: load.pods["pod-1"] > 10)
     assert load.errors == {"http/1.1 503 service unavailable busy": 1, "request: closed": 1}
+
+
+def test_the_end_of_an_idle_connection_fails_nothing(serve: Callable[[list[bytes]], int]) -> None:
+    load = run(serve([RESET, RESET]), lambda load: load.pods["pod-1"] > 3, rate=50)
+    assert not load.errors
 
 
 def test_counts_connections_that_are_refused() -> None:
