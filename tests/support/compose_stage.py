@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -54,6 +55,14 @@ def login(base: str, username: str, password: str) -> dict[str, Any]:
     form = {"username": username, "password": password}
     answer = httpx.post(f"{base}/api/v1/auth/token", data=form, timeout=30, trust_env=False)
     return {"headers": {"Authorization": f"Bearer {answer.raise_for_status().json()['access_token']}"}}
+
+
+def watched(project: Project) -> Counter[str]:
+    """How many targets of each job answer Prometheus. Not by the metric `up`: it may show targets of the last five
+    minutes that are gone."""
+    answer = httpx.get(f"{project.prometheus}/api/v1/targets", timeout=30, trust_env=False)
+    targets = answer.raise_for_status().json()["data"]["activeTargets"]
+    return Counter(each["labels"]["job"] for each in targets if each["health"] == "up")
 
 
 def gateway_health(project: Project) -> list[dict[str, Any]]:

@@ -21,13 +21,6 @@ def serves(project: Project) -> bool:
     return httpx.get(f"{project.gateway}/open/again", trust_env=False, timeout=10).status_code == 200
 
 
-def watched(project: Project) -> int:
-    """Gateways that Prometheus sees."""
-    query = {"query": 'up{job="gateway"} == 1'}
-    answer = httpx.get(f"{project.prometheus}/api/v1/query", params=query, trust_env=False)
-    return len(answer.json()["data"]["result"])
-
-
 def scaled(project: Project, service: str, number: int) -> list[str]:
     """The containers of a service after `up --scale`, all healthy."""
     project.up("--no-build", "--scale", f"{service}={number}")
@@ -42,7 +35,7 @@ def test_a_third_gateway_gets_requests(project: Project) -> None:
         return serves(project) and "/open/again" in project.docker("logs", third)
 
     eventually_now(asked)
-    eventually_now(lambda: watched(project) == 3, within=60)
+    eventually_now(lambda: stage.watched(project)["gateway"] == 3, within=60)
     assert len(scaled(project, "gateway", 2)) == 2
     assert all(serves(project) for _ in range(8))
 

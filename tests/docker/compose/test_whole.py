@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.support import compose_stage as stage
 from tests.support.compose import SECRETS, Project
 from tests.support.waiting import eventually_now
 
@@ -94,11 +94,7 @@ def test_prometheus_sees_every_replica(project: Project) -> None:
     # It has no metrics of its own.
     del expected["redis"]
 
-    def up() -> Counter[str]:
-        answer = httpx.get(f"{project.prometheus}/api/v1/query", params={"query": "up == 1"}, trust_env=False)
-        return Counter(each["metric"]["job"] for each in answer.json()["data"]["result"])
-
-    assert eventually_now(lambda: up() == expected, within=60), up()
+    eventually_now(lambda: stage.watched(project) == expected, within=60)
 
 
 def test_the_limit_of_the_settings_is_counted_in_redis(project: Project, gateway: httpx.Client) -> None:
