@@ -14,6 +14,7 @@ PLACES: Final = {
     "dataplane/pyproject.toml": '"headgate-api=={}"',
     "sdk/pyproject.toml": '"headgate-api=={}"',
     "charts/headgate/Chart.yaml": 'version: {}\nappVersion: "{}"\n',
+    "examples/kubernetes/hello.yaml": "image: headgate-sdk:{}\n",
 }
 """How each file has the version. Wheels, images and programs take theirs from VERSION."""
 
