@@ -28,7 +28,9 @@ def release(cluster: Kubectl, images: Images) -> Iterator[Release]:
     """A gateway that accepts tokens of service accounts; its service has a token from a Secret."""
     with new_namespace(cluster) as kubectl:
         release = Release(kubectl, images)
-        release.install(controlplane={"registration": {"kubernetes": {"enabled": True}}})
+        # One of each: these tests are not about the planes.
+        controlplane = {"replicas": 1, "registration": {"kubernetes": {"enabled": True}}}
+        release.install(controlplane=controlplane, dataplane={"replicas": 1})
         try:
             yield release
         finally:
