@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import gc
 import logging
+import signal
 import socket
 import sys
 from importlib import metadata
@@ -29,6 +30,8 @@ _log = logging.getLogger(__name__)
 def main() -> int:
     """Start with the environment's settings."""
     answer_questions()
+    # By default it ends the process. Logs may be rotated before the supervisor handles it.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     try:
         return _run(load())
     except (SettingsError, ListenError, BadFiles) as error:

@@ -111,8 +111,14 @@ class AccessLog:
 
 
 def open_log(file: str) -> int:
-    """A descriptor that appends to the file, which only its owner and its group may read. Raises OSError."""
-    return os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    """A descriptor that appends to the file, which only its owner and its group may read. Raises OSError.
+
+    A named pipe that nobody reads is an error: without O_NONBLOCK, the opening of it would wait for a reader.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+    descriptor = os.open(file, flags, 0o640)
+    os.set_blocking(descriptor, True)
+    return descriptor
 
 
 def _same(descriptor: int, other: int) -> bool:

@@ -23,17 +23,28 @@ COMBINED: Final = (
 NAMES: Final = (*REQUEST, *CHOSEN)
 """Every field that a line may have, without those of the form `header:NAME`."""
 MOST_FIELDS: Final = 100
-SECRET_HEADERS: Final = frozenset({"authorization", "cookie", "proxy-authorization", "x-api-key"})
-"""Fields of requests that are never shown."""
-SECRET_PARAMETERS: Final = frozenset(
+SECRET_HEADERS: Final = frozenset(
     {
-        *("access_token", "api_key", "apikey", "auth", "client_assertion", "client_secret", "code"),
-        *("id_token", "jwt", "key", "password", "refresh_token", "secret", "sig", "signature", "token"),
-        *("x-amz-credential", "x-amz-security-token", "x-amz-signature"),
+        *("accesstoken", "apikey", "authorization", "cookie", "privatetoken", "proxyauthorization"),
+        *("secwebsocketprotocol", "xaccesstoken", "xamzsecuritytoken", "xapikey", "xauthtoken", "xcsrftoken"),
+        *("xforwardedaccesstoken", "xgitlabtoken", "xgoogiapjwtassertion", "xvaulttoken", "xxsrftoken"),
     }
 )
-"""Parameters of queries that are never shown: of OAuth (RFC 6749, RFC 6750, RFC 7521), and of signed addresses."""
+"""Fields of requests that are never shown, as `plain` writes them. Browsers send tokens as a subprotocol."""
+SECRET_PARAMETERS: Final = frozenset(
+    {
+        *("accesstoken", "apikey", "apitoken", "assertion", "auth", "authorization", "authtoken"),
+        *("clientassertion", "clientsecret", "code", "codeverifier", "credential", "devicecode", "idtoken"),
+        *("jsessionid", "jwt", "key", "otp", "passwd", "password", "privatetoken", "pwd", "refreshtoken"),
+        *("samlresponse", "secret", "secretkey", "sessionid", "sig", "signature", "subjecttoken", "token"),
+        *("xamzcredential", "xamzsecuritytoken", "xamzsignature", "xgoogcredential", "xgoogsignature"),
+    }
+)
+"""Parameters of queries that are never shown, as `plain` writes them: of OAuth (RFC 6749, RFC 6750, RFC 7521, RFC 7636,
+RFC 8628, RFC 8693), of SAML, and of signed addresses."""
 REDACTED: Final = "***"
+_SEPARATORS: Final = re.compile("([&;])")
+"""Of the pairs of a query; some servers read the second one, too."""
 _HEADER: Final = re.compile(r"header:([!#$%&'*+.^_`|~0-9A-Za-z-]{1,100})")
 
 
@@ -61,6 +72,8 @@ def read_format(text: str, fields: tuple[str, ...] = ()) -> Format | None:
     text = COMBINED if text == "combined" else text
     if any(ord(char) < 32 and char != "\t" for char in text):
         raise FormatError("a line may hold no line break and no other control character but a tab")
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        raise FormatError("it is not UTF-8")
     return _read_text(text)
 
 
@@ -76,15 +89,25 @@ def field_name(name: str) -> str:
 
 
 def redact_query(query: str, secret: frozenset[str]) -> str:
-    """The query with the values of these parameters, lower case, replaced."""
+    """The query with the values of these parameters, in the form of `plain`, replaced."""
     if not query:
         return ""
-    return "&".join([_redact(pair, secret) for pair in query.split("&")])
+    return "".join([_redact(pair, secret) for pair in _SEPARATORS.split(query)])
+
+
+def plain(name: str) -> str:
+    """The name without what differs between spellings: access_token, Access-Token and accessToken are one."""
+    return name.strip().lower().replace("-", "").replace("_", "")
 
 
 def _redact(pair: str, secret: frozenset[str]) -> str:
     name, equals, _ = pair.partition("=")
-    return f"{name}={REDACTED}" if equals and unquote_plus(name).lower() in secret else pair
+    if not equals:
+        return pair
+    whole = plain(unquote_plus(name))
+    # Frameworks read user[password] and user.password as a field of an object, token[] as a list.
+    hidden = whole in secret or any(plain(part) in secret for part in re.split(r"[\[\].]+", whole))
+    return f"{name}={REDACTED}" if hidden else pair
 
 
 def _read_text(text: str) -> Format:

@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Mapping
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Final
-from urllib.parse import urlsplit
 
 from dataplane.observe.line_format import (
     REDACTED,
     SECRET_HEADERS,
     SECRET_PARAMETERS,
     Format,
+    plain,
     redact_query,
 )
 from dataplane.proxy.exchange import Exchange
@@ -88,7 +88,7 @@ class ChosenLines(Lines):
     def __init__(self, chosen: Format, redact: tuple[str, ...] = ()) -> None:
         """`redact` names further headers and query parameters whose values are not shown."""
         super().__init__()
-        also = frozenset(name.lower() for name in redact)
+        also = frozenset(map(plain, redact))
         self.secret_headers = SECRET_HEADERS | also
         self.secret_parameters = SECRET_PARAMETERS | also
         self.route = self.service = ""
@@ -149,11 +149,13 @@ def _reader(name: str) -> Reader:
 
 
 def _header(name: str) -> Reader:
+    spelt = plain(name)
+
     def read(lines: ChosenLines, exchange: Exchange) -> Value:
         if exchange.request is None:
             return ""
-        value = exchange.request.field(name)
-        if value and name in lines.secret_headers:
+        value = _decoded(exchange.request.field(name))
+        if value and spelt in lines.secret_headers:
             return REDACTED
         return _without_query(value) if name == "referer" else value
 
@@ -162,12 +164,21 @@ def _header(name: str) -> Reader:
 
 def _without_query(address: str) -> str:
     """A URL without its query, its fragment and its credentials, all of which may hold secrets."""
+    return _CREDENTIALS.sub(r"\1", _QUERY.split(address, maxsplit=1)[0])
+
+
+_QUERY: Final = re.compile(r"[?#]")
+_CREDENTIALS: Final = re.compile(r"^((?:[A-Za-z][A-Za-z0-9+.-]*:)?/*)[^/]*@")
+
+
+def _decoded(value: str) -> str:
+    """A field's value, whose bytes are read as Latin-1, as UTF-8 if it is that."""
+    if value.isascii():
+        return value
     try:
-        parts = urlsplit(address)
-    except ValueError:
-        return REDACTED
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}" if parts.scheme else f"{host}{parts.path}"
+        return value.encode("latin-1").decode()
+    except UnicodeError:
+        return value
 
 
 def _trace_id(exchange: Exchange) -> str:
@@ -186,7 +197,7 @@ def _query(lines: ChosenLines, exchange: Exchange) -> str:
     request = exchange.request
     if request is None:
         return ""
-    return redact_query(request.query[1:].decode("latin-1"), lines.secret_parameters)
+    return redact_query(_decoded(request.query[1:].decode("latin-1")), lines.secret_parameters)
 
 
 def _protocol(exchange: Exchange) -> str:

@@ -148,6 +148,12 @@ def test_a_file_that_cannot_be_opened_again_is_kept(tmp_path: Path, caplog: pyte
     assert [record.getMessage() for record in caplog.records] == ["access log cannot be opened"]
 
 
+def test_a_named_pipe_without_a_reader_is_an_error(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="No such device or address"):
+        AccessLog(file=str(tmp_path / "pipe"))
+
+
 def test_stdout_is_not_opened_again(pipe: tuple[int, int]) -> None:
     log = AccessLog(pipe[1])
     log.reopen()

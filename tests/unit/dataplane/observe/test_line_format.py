@@ -38,6 +38,7 @@ def test_a_text_has_a_literal_around_each_field() -> None:
         ("{status", "expected '}' before end of string: double a brace that is no field"),
         ("status}", "Single '}' encountered in format string: double a brace that is no field"),
         ("{status}\n", "a line may hold no line break"),
+        ("\udce4{status}", "it is not UTF-8"),
         ("{status}" * 101, "it names more than 100 fields"),
     ],
 )

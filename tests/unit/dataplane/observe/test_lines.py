@@ -168,6 +168,11 @@ def test_a_request_that_could_not_be_read_has_empty_fields() -> None:
         ("tenant=blue&X-Amz-Signature=0af", "tenant=***&X-Amz-Signature=***"),
         ("token", "token"),
         ("q=token=abc", "q=token=abc"),
+        ("page=2;token=abc;x=1", "page=2;token=***;x=1"),
+        ("accessToken=abc&api-key=abc&+token=abc", "accessToken=***&api-key=***&+token=***"),
+        ("user[password]=abc&user%5Bpassword%5D=abc", "user[password]=***&user%5Bpassword%5D=***"),
+        ("token[]=abc&tokens=3", "token[]=***&tokens=3"),
+        ("q=ä", "q=ä"),
     ],
 )
 def test_secrets_in_queries_are_not_shown(query: str, shown: str) -> None:
@@ -175,11 +180,15 @@ def test_secrets_in_queries_are_not_shown(query: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["authorization", "Cookie", "proxy-authorization", "X-Api-Key", "X-Tenant-Key"]
+    "name",
+    [
+        *("authorization", "Cookie", "proxy-authorization", "X-Api-Key", "X-Tenant-Key", "X-Auth-Token"),
+        "Sec-WebSocket-Protocol",
+    ],
 )
 def test_secrets_in_headers_are_not_shown(name: str) -> None:
     made = asked(b"/orders/1", **{name.replace("-", "_"): "s3cret"})
-    assert chosen(made, f"header:{name}", redact=("x-tenant-key",)) == {f"header:{name.lower()}": "***"}
+    assert chosen(made, f"header:{name}", redact=("x_tenant_key",)) == {f"header:{name.lower()}": "***"}
     assert chosen(exchange(), f"header:{name}") == {f"header:{name.lower()}": ""}
 
 
@@ -189,7 +198,9 @@ def test_secrets_in_headers_are_not_shown(name: str) -> None:
         ("https://example.org/a?token=abc#b", "https://example.org/a"),
         ("https://user:s3cret@example.org/a", "https://example.org/a"),
         ("/a?token=abc", "/a"),
-        ("https://[::1/a?token=abc", "***"),
+        ("https://[::1/a?token=abc", "https://[::1/a"),
+        ("user:s3cret@example.org/a", "user:example.org/a"),
+        ("https:/user:s3cret@example.org/a@b", "https:/example.org/a@b"),
     ],
 )
 def test_a_referer_has_no_query(referer: str, shown: str) -> None:
@@ -205,6 +216,12 @@ def test_the_combined_log() -> None:
     assert found == (
         f'192.0.2.1 - testuser [{at}] "GET /orders/1 HTTP/1.1" 200 1024 "https://example.org/" "curl/8"'
     )
+
+
+def test_a_header_in_utf8_is_shown_as_its_own_bytes() -> None:
+    made = asked(user_agent="ä")
+    assert chosen(made, "user_agent") == {"user_agent": "ä"}
+    assert written(made, "{user_agent}") == "\\xC3\\xA4"
 
 
 def test_a_text_with_braces_and_without_values() -> None:
