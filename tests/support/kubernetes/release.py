@@ -104,10 +104,16 @@ class Release:
         return self.kubectl.run("exec", "-i", "client", "--", *HEADGATE, *arguments, given=given)
 
     def load(
-        self, rate: int, connections: int = CONNECTIONS, path: str = "/echo", name: str = "load"
+        self,
+        rate: int,
+        connections: int = CONNECTIONS,
+        path: str = "/echo",
+        name: str = "load",
+        per_connection: int = 200,
     ) -> Load:
         """Start load on the gateway's Service; returns when it flows."""
-        self.kubectl.apply(self._manifests.load(name, DATA_PLANE, "80", path, str(rate), str(connections)))
+        numbers = map(str, (rate, connections, per_connection))
+        self.kubectl.apply(self._manifests.load(name, DATA_PLANE, "80", path, *numbers))
         self.kubectl.wait(f"pod/{name}", "condition=Ready")
         load = Load(self.kubectl, name, rate)
         load.more()

@@ -1,7 +1,7 @@
-"""Load at a fixed rate: python3 load.py HOST PORT PATH RATE CONNECTIONS. Once a second it prints the counts so far.
+"""Load at a fixed rate: python3 load.py HOST PORT PATH RATE CONNECTIONS PER. Once a second it prints the counts so far.
 
 Requests become due at the rate, whatever the gateway does: one that finds no idle connection waits for one, and its
-time counts from when it was due. Every connection is replaced after a number of requests, so that new pods get some.
+time counts from when it was due. Every connection is replaced after PER requests, so that new pods get some.
 
 A request has failed if its answer is not 200, if its connection broke, or if it took too long. A connection that
 cannot be opened counts as a failed request, too. Nothing is tried again.
@@ -27,7 +27,6 @@ PATIENCE = 10.0
 """Seconds after which a connection that is not open, or a request without an answer, has failed."""
 PAUSE = 0.1
 """Seconds between a connection that could not be opened and the next try."""
-PER_CONNECTION = 200
 IDLE, CONNECTING, WAITING = "idle", "connect", "request"
 
 Clock = Callable[[], float]
@@ -56,11 +55,13 @@ class Load:
         path: str,
         rate: float,
         connections: int,
+        per_connection: int = 200,
         clock: Clock = time.monotonic,
     ) -> None:
         self._address = address
         self._request = f"GET {path} HTTP/1.1\r\nHost: {address[0]}\r\n\r\n".encode()
         self._rate = rate
+        self._per_connection = per_connection
         self._clock = clock
         self._epoll = select.epoll()
         self._open: dict[int, Connection] = {}
@@ -170,7 +171,7 @@ class Load:
         else:
             self.errors[f"{text.splitlines()[0]} {body[:200].decode('latin-1')}"] += 1
         connection.received, connection.phase = b"", IDLE
-        if connection.requests == PER_CONNECTION or "connection: close" in text:
+        if connection.requests == self._per_connection or "connection: close" in text:
             self._close(connection)
         else:
             self._idle.append(connection)
@@ -207,9 +208,9 @@ def length(head: str) -> int:
     return next(int(line[15:]) for line in head.split("\r\n") if line.startswith("content-length:"))
 
 
-def main(host: str, port: int, path: str, rate: float, connections: int) -> None:
+def main(host: str, port: int, path: str, rate: float, connections: int, per: int) -> None:
     # One look-up: what is measured is the gateway, not the cluster's DNS.
-    load = Load((socket.gethostbyname(host), port), path, rate, connections)
+    load = Load((socket.gethostbyname(host), port), path, rate, connections, per)
     while True:
         load.run_for(1)
         sys.stdout.write(json.dumps(load.counts()) + "\n")
@@ -217,4 +218,4 @@ def main(host: str, port: int, path: str, rate: float, connections: int) -> None
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3], float(sys.argv[4]), int(sys.argv[5]))
+    main(sys.argv[1], int(sys.argv[2]), sys.argv[3], float(sys.argv[4]), int(sys.argv[5]), int(sys.argv[6]))
