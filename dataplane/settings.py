@@ -403,6 +403,9 @@ def _without_effect(settings: Settings) -> Iterator[tuple[str, str]]:
         reasons = {}
     if not settings.access_log:
         reasons |= {name: "ACCESS_LOG is false" for name in given if name.startswith("access_log_")}
+    elif settings.access_log_format == "json" and not settings.access_log_fields:
+        shown = "a line shows neither headers nor queries: set ACCESS_LOG_FIELDS or ACCESS_LOG_FORMAT"
+        reasons |= dict.fromkeys({"access_log_redact"} & given, shown)
     if not settings.redis_sentinels:
         reasons |= dict.fromkeys(of_sentinels & given, "REDIS_SENTINELS is not set")
     if settings.rate_limit_mode != "redis" and settings.rate_limit_on_store_failure != "open":

@@ -42,6 +42,7 @@ class AccessLog:
         # Each is written by one thread only; their difference is the backlog.
         self._queued = self._done = 0
         self._refused = self._failed = 0
+        self._torn = self._failing = False
         self._writer = threading.Thread(target=self._run, name="access-log", daemon=True)
         self._writer.start()
 
@@ -88,9 +89,16 @@ class AccessLog:
             try:
                 for piece in _pieces(lines, self._chunk):
                     self._write_all(piece)
-            except OSError:
-                self._failed += len(lines)
+                self._failing = False
+            except OSError as error:
+                self._fail(len(lines), error)
             self._done += len(lines)
+
+    def _fail(self, lost: int, error: OSError) -> None:
+        self._failed += lost
+        if not self._failing:
+            self._failing = True
+            _log.error("access log cannot be written", extra={"error": str(error)})
 
     def _open_again(self) -> None:
         """Without the new file, the one before is written to on."""
@@ -100,12 +108,18 @@ class AccessLog:
             _log.error("access log cannot be opened", extra={"error": str(error)})
             return
         before, self._descriptor = self._descriptor, descriptor
+        self._torn = False
         os.close(before)
 
     def _write_all(self, data: bytes) -> None:
+        """After a full disk has cut a line, the next one starts on a line of its own."""
+        if self._torn:
+            data = b"\n" + data
         while data:
             try:
-                data = data[os.write(self._descriptor, data) :]
+                written = os.write(self._descriptor, data)
+                self._torn = not data[:written].endswith(b"\n")
+                data = data[written:]
             except BlockingIOError:
                 select.select((), (self._descriptor,), ())
 

@@ -157,9 +157,15 @@ def _header(name: str) -> Reader:
         value = _decoded(exchange.request.field(name))
         if value and spelt in lines.secret_headers:
             return REDACTED
-        return _without_query(value) if name == "referer" else value
+        return _without_query(value) if spelt in _ADDRESSES else value
 
     return read
+
+
+_ADDRESSES: Final = frozenset(
+    {"referer", "xenvoyoriginalpath", "xforwardeduri", "xoriginaluri", "xoriginalurl", "xrewriteurl"}
+)
+"""Fields, as `plain` writes them, whose value is a URL or a path; proxies in front add some."""
 
 
 def _without_query(address: str) -> str:

@@ -259,6 +259,15 @@ def test_options_of_no_access_log_have_no_effect(monkeypatch: pytest.MonkeyPatch
     assert "ACCESS_LOG_FORMAT has no effect: ACCESS_LOG is false" in load().warnings
 
 
+def test_names_to_hide_have_no_effect_in_lines_without_headers_and_queries(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given(monkeypatch, ACCESS_LOG_REDACT="session")
+    assert any(warning.startswith("ACCESS_LOG_REDACT has no effect: ") for warning in load().warnings)
+    given(monkeypatch, ACCESS_LOG_FIELDS="query")
+    assert not any(warning.startswith("ACCESS_LOG_REDACT") for warning in load().warnings)
+
+
 def test_redis_by_host_and_port(monkeypatch: pytest.MonkeyPatch) -> None:
     only(monkeypatch)
     assert load().redis_options() is None

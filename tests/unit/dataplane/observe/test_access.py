@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import threading
@@ -146,6 +147,30 @@ def test_a_file_that_cannot_be_opened_again_is_kept(tmp_path: Path, caplog: pyte
     log.close()
     assert (moved / "access.log").read_text() == "after\n"
     assert [record.getMessage() for record in caplog.records] == ["access log cannot be opened"]
+
+
+def test_a_full_disk_cuts_one_line_and_is_logged_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    file, real, full = tmp_path / "access.log", os.write, OSError(errno.ENOSPC, "No space left on device")
+    outcomes: list[OSError | int] = [3, full, full]
+
+    def write(descriptor: int, data: bytes) -> int:
+        outcome = outcomes.pop(0) if outcomes else len(data)
+        if isinstance(outcome, OSError):
+            raise outcome
+        return real(descriptor, data[:outcome])
+
+    log = AccessLog(file=str(file))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", write)
+        for line in ("first\n", "second\n", "third\n", "fourth\n"):
+            log.write(line)
+            log.flush()
+        log.close()
+    assert file.read_text() == "fir\nthird\nfourth\n"
+    assert log.dropped == 2
+    assert [record.getMessage() for record in caplog.records] == ["access log cannot be written"]
 
 
 def test_a_named_pipe_without_a_reader_is_an_error(tmp_path: Path) -> None:

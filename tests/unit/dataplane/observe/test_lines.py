@@ -208,6 +208,12 @@ def test_a_referer_has_no_query(referer: str, shown: str) -> None:
     assert chosen(made, "referer", "header:referer") == {"referer": shown, "header:referer": shown}
 
 
+@pytest.mark.parametrize("name", ["x-original-url", "X-Forwarded-Uri", "x-envoy-original-path"])
+def test_an_address_that_a_proxy_adds_has_no_query(name: str) -> None:
+    made = asked(**{name.replace("-", "_"): "/a?token=abc"})
+    assert chosen(made, f"header:{name}") == {f"header:{name.lower()}": "/a"}
+
+
 def test_the_combined_log() -> None:
     made = asked(b"/orders/1", user_agent="curl/8", referer="https://example.org/")
     found = written(made, "combined")
