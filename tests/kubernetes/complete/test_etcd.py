@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from tests.kubernetes.complete.conftest import ETCD, TIMEOUT, Complete
-from tests.support.kubernetes import objects
 from tests.support.kubernetes.administrator import route
 from tests.support.kubernetes.helm import path_of_commands
 from tests.support.kubernetes.release import DATA_PLANE
@@ -42,25 +41,6 @@ def applied(complete: Complete, name: str) -> bool:
     """Whether a change is accepted."""
     complete.administrator.apply(route(name))
     return True
-
-
-def lose_data(complete: Complete, member: str) -> None:
-    """Empty the volume of a member, and kill it."""
-    code = (
-        "import pathlib, shutil\n"
-        "for path in pathlib.Path('/data').iterdir():\n"
-        "    shutil.rmtree(path) if path.is_dir() else path.unlink()"
-    )
-    spec = objects.pod_spec(
-        complete.administrator.images.reference("headgate-sdk"),
-        ["python3", "-c", code],
-        volumes=[{"name": "data", "persistentVolumeClaim": {"claimName": f"data-{member}"}}],
-        volumeMounts=[{"name": "data", "mountPath": "/data"}],
-    )
-    node = complete.kubectl.get("pod", member)["spec"]["nodeName"]
-    complete.kubectl.apply(objects.pod("lose-data", {**spec, "nodeName": node}))
-    complete.kubectl.wait("pod/lose-data", "jsonpath={.status.phase}=Succeeded")
-    complete.kubectl.run("delete", "pod", member, "--force", "--grace-period=0")
 
 
 def listed(page: str, heading: str) -> Iterator[str]:
@@ -132,18 +112,3 @@ def test_the_documented_backup_and_restore(complete: Complete, shell: Session) -
     complete.administrator.apply(route("after-the-restore"))
     assert complete.administrator.get(f"http://{DATA_PLANE}/later") == 404
     assert complete.administrator.get(f"http://{DATA_PLANE}/after-the-restore") == 503
-
-
-def test_the_documented_replacement_of_a_member_that_lost_its_volume(
-    complete: Complete, shell: Session
-) -> None:
-    (commands,) = listed("how-to/kubernetes.md", "## The etcd of the release")
-    lose_data(complete, MEMBERS[2])
-    members = json.loads(complete.etcdctl("member", "list", "--write-out=json"))["members"]
-    lost = next(each["ID"] for each in members if each["name"] == MEMBERS[2])
-    namespace = complete.kubectl.namespace
-    adapted = commands.replace("-n headgate ", f"-n {namespace} ").replace("8211f1d0f64f3269", f"{lost:x}")
-    shell.run(adapted.replace(".headgate.svc", f".{namespace}.svc"), timeout=TIMEOUT)
-    wait_for_all(complete)
-    complete.helm.upgrade("gate", {"etcd": {"initialClusterState": "new"}})
-    complete.rolled_out()
