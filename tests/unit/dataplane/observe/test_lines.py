@@ -39,7 +39,7 @@ def written(made: Exchange, form: str, redact: tuple[str, ...] = ()) -> str:
     return text(make_lines(read_format(form), redact), made)
 
 
-def asked(target: bytes = b"/orders/1", **headers: str) -> Exchange:
+def asked(target: bytes = b"/orders/1", /, **headers: str) -> Exchange:
     """An exchange with this target and these headers."""
     made = exchange()
     assert made.request is not None
