@@ -43,6 +43,14 @@ ALONE = """
 workers = 1
 """
 
+TELLING = """
+from pathlib import Path
+workers = 1
+post_worker_init, worker_exit = wsgi.gunicorn(
+    "s", host="127.0.0.1", instance_id="a", on_change=lambda registered: Path("known").touch()
+)
+"""
+
 SERVER = """
 import http.server, os, subprocess, sys
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -195,9 +203,10 @@ async def test_a_worker_recycled_during_a_reload_leaves_its_lease_to_its_success
 
 async def test_the_lease_of_a_killed_worker_is_ended(registry: FakeRegistry, tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text(SHOP)
-    (tmp_path / "gunicorn.conf.py").write_text(GUNICORN.format(port=free_port()) + ALONE)
+    (tmp_path / "gunicorn.conf.py").write_text(GUNICORN.format(port=free_port()) + TELLING)
     async with running(registry, tmp_path, "-m", "gunicorn", "shop:application") as process:
-        await eventually(lambda: registry.instances, within=PATIENCE)
+        # The registry knows the lease before the worker does; only the worker's knowledge outlives it.
+        await eventually((tmp_path / "known").exists, within=PATIENCE)
         (first,) = registry.leases
         psutil.Process(process.pid).children()[0].kill()
         await eventually(lambda: registry.leases and first not in registry.leases, within=PATIENCE)
