@@ -108,7 +108,7 @@ class Project:
     def down(self) -> float:
         """Stop and remove everything; how many seconds that took."""
         began = time.monotonic()
-        self("--profile", "tools", "down", "--volumes", "--remove-orphans")
+        self("--profile", "tools", "--profile", "grafana", "down", "--volumes", "--remove-orphans")
         return time.monotonic() - began
 
     def containers(self, service: str = "") -> list[str]:

@@ -9,6 +9,7 @@ import subprocess
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -20,13 +21,14 @@ TEXT = (ROOT / "docker-compose.yml").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 SECRETS = ("SECRET_KEY", "DATAPLANE_TOKEN", "SERVICE_TOKEN", "ADMIN_PASSWORD")
+PROVISIONING = "/etc/grafana/provisioning/"
 BALANCER = (ROOT / "deploy" / "haproxy.cfg").read_text()
 PROMETHEUS: dict[str, Any] = yaml.safe_load((ROOT / "deploy" / "prometheus.yml").read_text())
 PAGE = (ROOT / "docs" / "how-to" / "compose.md").read_text()
 
 
 def test_services_have_the_names_of_the_guide() -> None:
-    assert set(SERVICES) - {"loadbalancer", "headgate"} == {
+    assert set(SERVICES) - {"loadbalancer", "headgate", "grafana"} == {
         *("gateway", "controlplane", "etcd", "redis", "prometheus")
     }
 
@@ -57,7 +59,7 @@ def test_what_it_builds_and_mounts_exists() -> None:
 
 def test_nothing_is_published_to_other_machines_by_default() -> None:
     published = [port for service in SERVICES.values() for port in service.get("ports", ())]
-    assert len(published) == 4
+    assert len(published) == 5
     assert all(port.startswith(("127.0.0.1:", "${BIND:-127.0.0.1}:")) for port in published)
     # A service with replicas cannot have a host port.
     assert all("ports" not in service for service in SERVICES.values() if "scale" in service)
@@ -72,6 +74,37 @@ def test_a_container_is_confined(name: str) -> None:
     if name != "headgate":
         assert service["restart"] == "unless-stopped"
         assert service["healthcheck"]["test"][0] == "CMD"
+
+
+def test_an_ordinary_start_starts_neither_grafana_nor_the_command_line() -> None:
+    apart = {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service}
+    assert apart == {"grafana": ["grafana"], "headgate": ["tools"]}
+
+
+def test_grafana_reads_composes_prometheus_and_shows_our_dashboard() -> None:
+    grafana = SERVICES["grafana"]
+    mounts = dict(reversed(mount.split(":")[:2]) for mount in grafana["volumes"])
+    (source,) = yaml.safe_load((ROOT / mounts[PROVISIONING + "datasources/prometheus.yml"]).read_text())[
+        "datasources"
+    ]
+    assert source["type"] == "prometheus" and source["isDefault"]
+    assert urlsplit(source["url"]).hostname in SERVICES
+    (provider,) = yaml.safe_load((ROOT / mounts[PROVISIONING + "dashboards/headgate.yml"]).read_text())[
+        "providers"
+    ]
+    home = grafana["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert mounts[home] == "./deploy/grafana/headgate.json"
+    assert home.startswith(provider["options"]["path"] + "/")
+    assert source["jsonData"]["timeInterval"] == PROMETHEUS["global"]["scrape_interval"]
+
+
+def test_nobody_logs_in_to_grafana() -> None:
+    """It would start with the user admin and a password that everybody knows."""
+    environment = SERVICES["grafana"]["environment"]
+    assert environment["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"] == "true"
+    assert environment["GF_AUTH_BASIC_ENABLED"] == "false"
+    assert environment["GF_AUTH_DISABLE_LOGIN_FORM"] == "true"
+    assert "GF_AUTH_ANONYMOUS_ORG_ROLE" not in environment, "the default is Viewer"
 
 
 def members(network: str) -> set[str]:
@@ -143,8 +176,8 @@ def test_the_balancers_file_is_valid(tmp_path: Path) -> None:
 
 def test_prometheus_asks_everything_that_has_metrics() -> None:
     jobs = {job["job_name"]: job for job in PROMETHEUS["scrape_configs"]}
-    # Redis has none of its own; gateways report it.
-    assert set(jobs) == set(SERVICES) - {"redis", "headgate"}
+    # Redis has none of its own; gateways report it. Grafana runs only where it is wanted.
+    assert set(jobs) == set(SERVICES) - {"redis", "headgate", "grafana"}
     for name in ("gateway", "controlplane"):
         assert jobs[name]["dns_sd_configs"][0]["names"] == [name]
 
