@@ -29,6 +29,8 @@ MOST_PAGES = 4000
 """Pages of one list."""
 MOST_BYTES = 32 << 20
 """Bytes of one page of a list, or of one event of a watch."""
+MOST_REFUSAL = 64 << 10
+"""Bytes of an error's body, which may have the server's words."""
 WATCH: Final = (240, 480)
 """Seconds that a watch lasts."""
 SILENCE = 90.0
@@ -294,9 +296,10 @@ def _object(text: bytes) -> dict[str, Any]:
 async def _refuse(response: httpx.Response) -> None:
     """Raises Gone or ApiUnavailable, with the API server's own words."""
     try:
-        status = json.loads(await _body(response))
-        message = str(status["message"])
-    except (httpx.HTTPError, ValueError, KeyError, TypeError, RecursionError):
+        async with asyncio.timeout(ANSWER):
+            body = await _body(response, MOST_REFUSAL)
+        message = str(json.loads(body)["message"])
+    except (ApiUnavailable, httpx.HTTPError, TimeoutError, ValueError, KeyError, TypeError, RecursionError):
         message = ""
     raise _failure(response.status_code, message)
 

@@ -24,7 +24,8 @@ GAP = 10.0
 MOST_AGE = 86_400.0
 """Seconds after which keys that could not be read again are not used any more."""
 PATIENCE = 4.0
-"""Seconds that a call waits for keys; the SDK gives up after five."""
+"""Seconds that calls wait for a reading, from its beginning on: those that come one after the other wait no longer than
+one. The SDK gives up after five."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 """Seconds before the next try after a failure: the first pause, doubled by each further failure."""
 
@@ -57,6 +58,8 @@ class ClusterKeys:
         """Time of the last reading that succeeded."""
         self._tried = 0.0
         """Time at which the last reading ended."""
+        self._begun = clock()
+        """Time from which on callers wait for the reading that is under way."""
         self._wanted = asyncio.Event()
         self._settled = asyncio.Event()
         """No reading is under way or wanted."""
@@ -77,11 +80,18 @@ class ClusterKeys:
         return keys
 
     async def having(self, kid: str) -> ClusterKeySet:
-        """The keys, read again if this one is not among them and they are not new. Raises KeysUnavailable."""
+        """The keys, read again if this one is not among them and they are not new.
+
+        Raises KeysUnavailable, also if they could not be read again: the cluster may have the key by now.
+        """
         keys = await self.present()
-        if kid not in keys.keys:
-            await self._again()
-        return self.current or keys
+        if kid in keys.keys:
+            return keys
+        await self._again()
+        keys = self.current or keys
+        if kid not in keys.keys and (self.problem or not self._settled.is_set()):
+            raise KeysUnavailable(self.problem or "the API server has not answered yet")
+        return keys
 
     async def run(self) -> None:
         """Keep the keys fresh, until cancelled."""
@@ -102,14 +112,20 @@ class ClusterKeys:
         if self._settled.is_set():
             if self._clock() - self._tried < GAP:
                 return
-            self._settled.clear()
+            self._begin()
             self._wanted.set()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(self._begun + PATIENCE - self._clock()):
                 await self._settled.wait()
 
+    def _begin(self) -> None:
+        """A reading begins, or is wanted. Those that are under way go on."""
+        if self._settled.is_set():
+            self._settled.clear()
+            self._begun = self._clock()
+
     async def _try(self) -> bool:
-        self._settled.clear()
+        self._begin()
         try:
             self._adopt(await self._fetch())
         except (KeysUnavailable, UnusableKeys) as error:

@@ -60,8 +60,8 @@ _NOT_FOR_SERVICES = frozenset({"controlplane"})
 """The gateway sends passwords there: an instance that joins this service could read them."""
 _NO_ACCOUNTS = "this control plane accepts no service-account tokens of Kubernetes (SERVICE_ACCOUNT_TOKENS)"
 _NO_KEYS = (
-    "the control plane cannot verify service-account tokens: it has no keys of the cluster; its log and /health "
-    "have the reason"
+    "the control plane cannot verify service-account tokens: it cannot read the keys of the cluster; its log and "
+    "/health have the reason"
 )
 
 

@@ -192,7 +192,8 @@ class Transport:
         try:
             while True:
                 await asyncio.wait({waiting}, timeout=max(0.0, due - now()))
-                if now() >= due:
+                # The timer of an event loop may end a moment early.
+                if now() >= due or not waiting.done():
                     due = now() + RENEWED_WITHIN
                     if self._renewed(metadata):
                         raise _Renewed

@@ -13,7 +13,7 @@ from headgate.keep_alives import Replaced, Stream
 from headgate.keeper import Keeper
 from headgate.models import RegistrationRequest
 from headgate.target import Target
-from headgate.transport import NotFound, Transport
+from headgate.transport import NotFound, Transport, _Renewed
 from headgate_api.v1 import registry_pb2 as pb
 from tests.support.fake_registry import TOKEN, FakeRegistry
 from tests.support.waiting import eventually
@@ -258,3 +258,24 @@ async def test_a_lease_that_is_given_up_is_released(registry: FakeRegistry) -> N
     assert keeper.lease is None
     await eventually(lambda: registry.streams == 0)
     await transport.close()
+
+
+async def test_a_watch_is_opened_anew_although_the_event_loops_timer_ends_early(
+    registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Timers of uvloop count in whole milliseconds."""
+    tokens = [TOKEN]
+    transport = Transport(Target.make(registry.address, token=lambda: tokens[-1]))
+    monkeypatch.setattr("headgate.transport.asyncio.wait", AsyncMock())
+    silent = _silent()
+    with pytest.raises(_Renewed):
+        async with asyncio.timeout(5):
+            metadata = transport._metadata()
+            tokens.append("renewed")
+            await anext(transport._while_valid(silent, metadata))
+    await transport.close()
+
+
+async def _silent() -> AsyncIterator[pb.WatchResponse]:
+    await asyncio.Event().wait()
+    yield pb.WatchResponse()

@@ -90,6 +90,14 @@ async def test_a_list_that_only_drips_fails(monkeypatch: pytest.MonkeyPatch) -> 
         )
 
 
+async def test_an_error_that_only_drips_is_told_without_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "ANSWER", 0.1)
+    dripping = session(lambda request: httpx.Response(403, stream=Stream(b" ", endless=True)))
+    with pytest.raises(ApiUnavailable, match=r"forbids it \(403\)$"):
+        async with asyncio.timeout(5):
+            await dripping.list("shop", {"a"})
+
+
 async def test_a_list_without_end_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_PAGES", 3)
     page = {"items": [], "metadata": {"continue": "again"}}

@@ -11,7 +11,7 @@ from unittest.mock import patch
 import pytest
 
 from controlplane.identity import ClusterKeys, KeysUnavailable, RefusedToken, ServiceAccounts
-from controlplane.identity.cluster_keys import GAP, MOST_AGE
+from controlplane.identity.cluster_keys import GAP, MOST_AGE, PATIENCE
 from tests.support.service_accounts import Cluster, following, rsa
 from tests.support.waiting import eventually
 
@@ -118,6 +118,35 @@ async def test_a_flood_of_unknown_keys_causes_few_readings(bed: Bed) -> None:
         said = await asyncio.gather(*map(bed.refusal, tokens))
         assert all("which the cluster does not have" in one for one in said)
     assert bed.cluster.reads == 1 + 30 / GAP
+
+
+async def test_whether_an_unknown_key_is_the_clusters_is_open_while_keys_cannot_be_read(bed: Bed) -> None:
+    """The cluster may have it by now: the caller is to try again, or another control plane."""
+    await bed.verify(bed.token())
+    bed.cluster.failure = KeysUnavailable("the API server does not answer")
+    bed.cluster.keys.append(rsa("two"))
+    bed.now += GAP
+    for _ in range(2):
+        with pytest.raises(KeysUnavailable, match="does not answer"):
+            await bed.verify(bed.token())
+    bed.cluster.failure = None
+    bed.now += GAP
+    assert await bed.verify(bed.token()) == "shop/stock"
+
+
+async def test_calls_wait_for_a_reading_together_and_not_one_after_the_other(key: Cluster) -> None:
+    """The credentials of open streams are checked in turn."""
+    with patch.object(Cluster, "fetch", lambda _: asyncio.Event().wait()):
+        bed = Bed(Cluster(keys=key.keys))
+        async with following(bed.keys):
+            first = asyncio.create_task(bed.verify(bed.token()))
+            await asyncio.sleep(0.01)
+            assert not first.done()
+            bed.now += PATIENCE
+            with pytest.raises(KeysUnavailable):
+                async with asyncio.timeout(PATIENCE / 2):
+                    await bed.verify(bed.token())
+            first.cancel()
 
 
 async def test_claims_are_checked_before_the_key_is_looked_for(bed: Bed) -> None:
