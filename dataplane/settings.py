@@ -146,7 +146,7 @@ class Settings(BaseSettings):
     access_log_file: LogFile | None = None
     """File that the access log is appended to. SIGUSR1 opens it again, for log rotation. Default: stdout."""
     access_log_format: LogFormat = "json"
-    """`json`, `combined` (the order of Apache and nginx), or a text with fields in braces, such as
+    """`json`, `combined` (that of Apache and nginx), or a text with fields in braces, such as
     `{client} "{method} {path}" {status}`; `{header:NAME}` is any field of the request."""
     access_log_fields: LogFields = ()
     """Fields of a line of format `json`, separated by commas, such as `time,path,status,header:x-tenant`. Default: all

@@ -17,9 +17,10 @@ from dataplane.observe.log_fields import CHOSEN, REQUEST
 
 JSON: Final = "json"
 COMBINED: Final = (
-    '{client} - {subject} [{time}] "{method} {path} {protocol}" {status} {sent} "{referer}" "{user_agent}"'
+    '{client} - {subject} [{time_clf}] "{method} {path} {protocol}" {status} {sent}'
+    ' "{referer}" "{user_agent}"'
 )
-"""The order of the combined log of Apache and nginx, which many tools read."""
+"""The combined log of Apache and nginx, which many tools read."""
 NAMES: Final = (*REQUEST, *CHOSEN)
 """Every field that a line may have, without those of the form `header:NAME`."""
 MOST_FIELDS: Final = 100

@@ -95,6 +95,8 @@ class ChosenLines(Lines):
         self.microseconds = 0
         self._fields = [(name, f"{quoted(name)}:", _reader(name)) for name in chosen.fields]
         self._literals = chosen.literals
+        self._second = 0
+        self._clf = ""
 
     def line(self, exchange: Exchange, route: str, service: str, seconds: float) -> str:
         """The exchange as one line of the format."""
@@ -104,6 +106,13 @@ class ChosenLines(Lines):
     def time_of(self, exchange: Exchange) -> str:
         """The time at which it ended."""
         return self._at(exchange.ended)
+
+    def clf_time_of(self, exchange: Exchange) -> str:
+        """The same in the Common Log Format. Computed once for all requests of a second."""
+        second = int(exchange.ended + self._offset)
+        if second != self._second:
+            self._second, self._clf = second, _clf(second)
+        return self._clf
 
     def _json(self, exchange: Exchange) -> str:
         pieces = []
@@ -234,6 +243,7 @@ _READERS: Final[Mapping[str, Reader]] = {
     "received": lambda _, exchange: exchange.received,
     "sent": lambda _, exchange: exchange.sent,
     "trace_id": lambda _, exchange: _trace_id(exchange),
+    "time_clf": lambda lines, exchange: lines.clf_time_of(exchange),
     "query": _query,
     "scheme": lambda _, exchange: exchange.client.peer.scheme,
     "protocol": lambda _, exchange: _protocol(exchange),
@@ -245,6 +255,17 @@ _READERS: Final[Mapping[str, Reader]] = {
 def make_lines(chosen: Format | None, redact: tuple[str, ...] = ()) -> Lines:
     """What writes the lines of this format; None: of the usual one."""
     return JsonLines() if chosen is None else ChosenLines(chosen, redact)
+
+
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+"""In every locale."""
+
+
+def _clf(second: int) -> str:
+    """A Unix time in the Common Log Format."""
+    at = time.gmtime(second)
+    clock = f"{at.tm_hour:02d}:{at.tm_min:02d}:{at.tm_sec:02d}"
+    return f"{at.tm_mday:02d}/{_MONTHS[at.tm_mon - 1]}/{at.tm_year}:{clock} +0000"
 
 
 def _iso(millisecond: int) -> str:

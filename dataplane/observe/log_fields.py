@@ -35,6 +35,8 @@ REQUEST: Final[Mapping[str, str]] = {
 """Of the access log: one line for each request."""
 
 CHOSEN: Final[Mapping[str, str]] = {
+    "time_clf": "Time at which the request ended, UTC, as Apache and nginx write it, such as "
+    "`29/Nov/2026:05:12:54 +0000`.",
     "query": "Query of the request, without its question mark. Values of parameters that hold secrets are `***`.",
     "scheme": "`http` or `https`.",
     "protocol": "Version of HTTP that the client speaks, such as `HTTP/1.1`.",

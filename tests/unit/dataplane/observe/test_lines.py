@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import datetime
 from typing import Any, cast
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
@@ -218,10 +220,25 @@ def test_the_combined_log() -> None:
     made = asked(b"/orders/1", user_agent="curl/8", referer="https://example.org/")
     found = written(made, "combined")
     assert found == written(made, COMBINED)
-    at = line(made)["time"]
+    at = datetime.fromisoformat(line(made)["time"]).strftime("%d/%b/%Y:%H:%M:%S +0000")
     assert found == (
         f'192.0.2.1 - testuser [{at}] "GET /orders/1 HTTP/1.1" 200 1024 "https://example.org/" "curl/8"'
     )
+
+
+@pytest.mark.parametrize(
+    ("at", "shown"),
+    [
+        (1_791_846_000.001, "12/Oct/2026:23:00:00 +0000"),
+        (1_791_846_000.999, "12/Oct/2026:23:00:00 +0000"),
+        (1_767_225_600.5, "01/Jan/2026:00:00:00 +0000"),
+    ],
+)
+def test_the_time_of_the_combined_log(at: float, shown: str) -> None:
+    lines, made = make_lines(read_format("{time_clf}")), exchange()
+    with patch("time.time", return_value=at), patch("time.monotonic", return_value=made.ended):
+        lines.set_clock()
+    assert text(lines, made) == shown
 
 
 def test_a_header_in_utf8_is_shown_as_its_own_bytes() -> None:
