@@ -17,6 +17,11 @@
 {{- if and .Values.networkPolicy.enabled $outside (not .Values.networkPolicy.admin) }}
 - The Ingress controller or load balancer cannot reach the admin API: name its namespace or network in networkPolicy.admin.
 {{- end }}
+{{- with .Values.networkPolicy }}
+{{- if and (not .enabled) (or .traffic .registry .admin .monitoring .egress.enabled .egress.extra) }}
+- The values of networkPolicy have no effect: set networkPolicy.enabled.
+{{- end }}
+{{- end }}
 {{- include "headgate.warnings.drain" (list "controlplane" $controlplane.pdb $controlplane.replicas) }}
 {{- $dataplane := .Values.dataplane }}
 {{- include "headgate.warnings.drain" (list "dataplane" $dataplane.pdb ($dataplane.autoscaling.enabled | ternary $dataplane.autoscaling.minReplicas $dataplane.replicas)) }}

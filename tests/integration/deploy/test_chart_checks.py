@@ -23,6 +23,22 @@ MISTYPED: dict[str, tuple[dict[str, Any], str]] = {
         "/dataplane/service/annotations/a",
     ),
     "a host as network": ({"dataplane": {"trustedProxies": ["proxy"]}}, "/dataplane/trustedProxies/0"),
+    "a prefix longer than an address": (
+        {"controlplane": {"trustedProxies": ["192.0.2.0/24", "10.0.0.0/33"]}},
+        "/controlplane/trustedProxies/1",
+    ),
+    "a prefix longer than an IPv6 address": (
+        {"controlplane": {"registerDeny": ["2001:db8::/129"]}},
+        "/controlplane/registerDeny/0",
+    ),
+    "too large a part of an address": (
+        {"dataplane": {"service": {"loadBalancerSourceRanges": ["10.0.256.0/24"]}}},
+        "/dataplane/service/loadBalancerSourceRanges/0",
+    ),
+    "too few parts of an address": (
+        {"dataplane": {"proxyProtocolFrom": ["10.0/16"]}},
+        "/dataplane/proxyProtocolFrom/0",
+    ),
     "an incomplete digest": (
         {"controlplane": {"image": {"digest": "sha256:1"}}},
         "/controlplane/image/digest",

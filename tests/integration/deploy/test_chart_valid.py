@@ -185,6 +185,11 @@ RISKS: dict[str, tuple[dict[str, Any], str]] = {
     "plain tokens": ({"controlplane": {"service": {"type": "LoadBalancer"}}}, "set grpcTls.enabled"),
     "one control plane": ({"controlplane": {"replicas": 1}}, "controlplane.replicas"),
     "metrics behind a policy": ({"networkPolicy": {"enabled": True}}, "networkPolicy.monitoring"),
+    "rules of no policy": (
+        {"networkPolicy": {"admin": [{"podSelector": {}}]}},
+        "values of networkPolicy have no effect",
+    ),
+    "a rule for no policy": ({"networkPolicy": {"egress": {"enabled": True}}}, "set networkPolicy.enabled"),
     "an Ingress behind a policy": (
         {
             "networkPolicy": {"enabled": True},
