@@ -18,7 +18,7 @@ from controlplane.commands.keeping import Keeping
 from controlplane.commands.plan import Done, Planner, PlanView, Q
 from controlplane.commands.plans import configuration, holders, own, registry, rollback
 from controlplane.identity.passwords import Hasher
-from controlplane.model.document import read_document, read_named, weight
+from controlplane.model.document import MOST_WARNINGS, read_document, read_named, weight
 from controlplane.model.history import RECORDS, Edit, Record
 from controlplane.model.lineage import Lineage
 from controlplane.model.listed import Listed
@@ -64,7 +64,7 @@ class Commands:
     async def get(self, kind: str, name: str) -> Stamped:
         """One resource. Raises NotFound, and InconsistentConfig when the stored value does not parse."""
         # No name is longer or has other characters, and the store takes no arbitrary text.
-        possible = name.isascii() and len(name) <= 128
+        possible = name.isascii() and len(name) <= 512
         entry = await self._store.get(key_of(kind, name)) if possible else None
         resource = decode(entry) if entry else None
         if entry is None or resource is None:
@@ -105,7 +105,8 @@ class Commands:
         done = await self.executor.run(configuration.apply, request)
         warnings = read.warnings() if few else await aside.change(read.warnings)
         aside.retire(read.declared)
-        return Receipt(done.revision, done.receipt, warnings, done.unfinished)
+        warnings = (*warnings, *done.receipt.overlaps)[:MOST_WARNINGS]
+        return Receipt(done.revision, done.receipt.changes, warnings, done.unfinished)
 
     async def create(self, kind: str, body: object, *, author: str) -> Stamped:
         """Add a resource. Raises InvalidConfig, AlreadyExists."""

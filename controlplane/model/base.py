@@ -179,6 +179,8 @@ class Resource(Part):
     """Lists whose members have names, and the field that holds the name: a merge patch reaches each by its name."""
     REFERENCES: ClassVar[Mapping[str, str]] = {}
     """Fields that name other resources, which must exist: by field the kind; `scopes[]` is a list of names."""
+    SPARSE: ClassVar[tuple[str, ...]] = ()
+    """Fields that the store holds only if they differ from their defaults: earlier control planes do not know them."""
     DATA_PLANES: ClassVar[bool] = True
     """Whether data planes are sent it, in the field of `headgate.v1.Resource` that is called like the kind."""
     DOCUMENTS: ClassVar[bool] = True

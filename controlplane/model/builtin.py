@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from controlplane.model.access import ADMIN, READ
+from controlplane.model.expressions import compiled
 from controlplane.model.resource_index import ResourceIndex
 from controlplane.model.resources import Resource, ResourceId, Route, Service
 
@@ -79,12 +80,14 @@ def _differs(before: Resource | None, after: Resource) -> bool:
 
 
 def _chosen(index: ResourceIndex, changed: Mapping[str, Route | None]) -> Route | None:
-    """The route of reads below /api/v1 at no named host: the one with the longest prefix."""
+    """The route of reads below /api/v1 at no named host and without conditions: the one with the longest prefix, first
+    one that names methods."""
     for prefix in (_API, "/api", "/"):
-        there = {**index.matching(("", prefix, None)), **changed}
-        for route in there.values():
-            reads = route is not None and (not route.methods or _READ in route.methods)
-            if route is not None and reads and not route.hosts and route.prefix == prefix:
+        there = {**index.matching(("", prefix, None, None, frozenset())), **changed}
+        routes = [route for route in there.values() if route is not None]
+        for route in sorted(routes, key=lambda one: not one.methods):
+            reads = not route.methods or _READ in route.methods
+            if reads and not route.hosts and route.prefix == prefix and not (route.headers or route.query):
                 return route
     return None
 
@@ -108,6 +111,10 @@ def _shadowed(route: Resource | None) -> str:
     """The path of the admin API that a route takes; empty for none."""
     if not isinstance(route, Route) or route.hosts or _leads(route):
         return ""
+    if route.path_regex is not None:
+        expression = compiled(route.path_regex)
+        taken = (path for path in sorted(f"{_API}/{name}" for name in ADMIN_PATHS))
+        return next((path for path in taken if expression.fullmatch(path)), "")
     match = route.path or route.prefix or ""
     below = match.removeprefix(f"{_API}/")
     return match if below != match and below.partition("/")[0] in ADMIN_PATHS else ""

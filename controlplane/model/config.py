@@ -19,7 +19,7 @@ from controlplane.model.lineage import UNKNOWN, Lineage
 from controlplane.model.names import Names
 from controlplane.model.problems import InconsistentConfig, Problem
 from controlplane.model.resource_index import ResourceIndex
-from controlplane.model.resources import Instance, Resource, ResourceId, Route, Service, User, model_of
+from controlplane.model.resources import Instance, Resource, ResourceId, Service, User, model_of
 from controlplane.model.snapshot import EMPTY, GROUPED, Snapshot, regrouped
 from controlplane.model.stored import (
     CHANGE,
@@ -31,7 +31,7 @@ from controlplane.model.stored import (
     id_of,
     without_secrets,
 )
-from controlplane.model.validate import colliding, dangling
+from controlplane.model.validate import dangling
 
 E = TypeVar("E", bound=StoredEntry)
 
@@ -134,7 +134,7 @@ class Config:
         if resource is not None:
             identity = resource.KIND, resource.name
             self._keys[entry.key] = entry.revision, identity
-            self._add(identity, Stamped(resource, entry.revision, entry.lease))
+            self._add(identity, Stamped(resource, entry.revision, entry.lease, entry.created))
 
     def distrust(self, entry: StoredEntry, problems: Iterable[Problem]) -> None:
         """Note that an entry cannot be used, and why."""
@@ -158,7 +158,6 @@ class Config:
             self._index.remove(identity, stamped.resource)
             self._names.remove(identity)
             self._link(stamped, present=False)
-            self._touch_rivals(stamped.resource)
         self._touch(identity)
 
     def differing(self, entries: Collection[E]) -> tuple[list[str], list[E]]:
@@ -275,7 +274,6 @@ class Config:
         self._index.add(identity, stamped.resource)
         self._names.add(identity)
         self._link(stamped, present=True)
-        self._touch_rivals(stamped.resource)
         self._touch(identity)
 
     def _own(self) -> dict[ResourceId, Stamped]:
@@ -337,10 +335,6 @@ class Config:
         # Instances are published with their service only.
         self._outdated.update(one for one in needing if one[0] == "instance")
 
-    def _touch_rivals(self, resource: Resource) -> None:
-        if isinstance(resource, Route):
-            self._unchecked.update(("route", name) for name in self._index.rivals(resource))
-
     def _all_problems(self) -> list[Problem]:
         while self._unchecked:
             self._check(self._unchecked.pop())
@@ -351,12 +345,7 @@ class Config:
             yield from self._unreadable[identity][1]
         if (stamped := self._resources.get(identity)) is None or identity[0] == "instance":
             return
-        resource, where = stamped.resource, "/".join(identity)
-        yield from dangling(where, identity[0], vars(resource), self._exists)
-        if isinstance(resource, Route):
-            # The later one is reported; of two that were changed at once, neither comes first.
-            rivals = self._index.rivals(resource).values()
-            yield from colliding(where, resource, (one for one in rivals if one.name < resource.name))
+        yield from dangling("/".join(identity), identity[0], vars(stamped.resource), self._exists)
 
     def _exists(self, identity: ResourceId) -> bool:
         # An entry that does not parse exists: its own problem is reported elsewhere.

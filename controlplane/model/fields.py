@@ -40,8 +40,8 @@ def _checked(complaint: Callable[[str], str | None]) -> AfterValidator:
 
 
 NAME = _pattern(
-    r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$",
-    "1 to 63 lower-case letters, digits, '.', '_' or '-', with a letter or digit at both ends",
+    r"^[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?$",
+    "1 to 253 lower-case letters, digits, '.', '_' or '-', with a letter or digit at both ends",
 )
 SCOPE = _pattern(
     r"^[a-z0-9]([a-z0-9._:-]{0,61}[a-z0-9])?$",
@@ -60,6 +60,8 @@ ENFORCE = _pattern(
     r"^(on|shadow|(100|[1-9]?[0-9])%)$",
     "on, shadow, or a share of the keys from 0% to 100%",
 )
+VISIBLE = _pattern(r"^[!-~]([ -~]*[!-~])?$", "visible ASCII characters, and blanks between them")
+PARAMETER = _pattern(r"^[^\x00-\x1f\x7f]{1,256}$", "1 to 256 characters without control characters")
 LABEL = _pattern(r"^[A-Za-z0-9._/-]{1,63}$", "1 to 63 letters, digits, '.', '_', '/' or '-'")
 LABEL_VALUE = _pattern(
     r"^[A-Za-z0-9._/@:+-]{0,63}$", "0 to 63 letters, digits, '.', '_', '/', '@', ':', '+' or '-'"
@@ -195,6 +197,7 @@ Username = Annotated[str, Field(pattern=USERNAME)]
 Method = Annotated[
     str, Field(max_length=32, json_schema_extra={"enum": list(METHODS)}), AfterValidator(_check_method)
 ]
+Parameter = Annotated[str, Field(pattern=PARAMETER)]
 HeaderName = Annotated[str, Field(pattern=HEADER)]
 Label = Annotated[str, Field(pattern=LABEL)]
 LabelValue = Annotated[str, Field(pattern=LABEL_VALUE)]

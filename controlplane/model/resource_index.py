@@ -1,13 +1,14 @@
-"""Indexes: which resources refer to a resource, and which routes match the same requests."""
+"""Indexes: which resources refer to a resource, and which routes have the same match."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
 
+from controlplane.model.match import HeaderMatch, QueryMatch
 from controlplane.model.resources import Resource, ResourceId, Route, references
 
-Match = tuple[str, str | None, str | None]
-"""Host (empty for every one), prefix, path."""
+Match = tuple[str, str | None, str | None, str | None, frozenset[HeaderMatch | QueryMatch]]
+"""Host (empty for every one), prefix, path, regular expression, conditions."""
 
 _NOBODY: Set[ResourceId] = frozenset()
 
@@ -95,10 +96,13 @@ class ResourceIndex:
 
 def matches_of(route: Route) -> Iterator[Match]:
     """Everything that a route matches, apart from methods."""
+    conditions = frozenset[HeaderMatch | QueryMatch]((*route.headers, *route.query))
     for host in route.hosts or ("",):
-        yield host, route.prefix, route.path
+        yield host, route.prefix, route.path, route.path_regex, conditions
 
 
-def methods_overlap(one: Route, other: Route) -> bool:
-    """Whether there is a method that both match."""
-    return not one.methods or not other.methods or not set(one.methods).isdisjoint(other.methods)
+def methods_tie(one: Route, other: Route) -> bool:
+    """Whether there is a method for which neither route precedes the other: naming a method precedes taking all."""
+    if one.methods and other.methods:
+        return not set(one.methods).isdisjoint(other.methods)
+    return not one.methods and not other.methods

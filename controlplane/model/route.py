@@ -8,7 +8,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from controlplane.model.base import IGNORABLE, Added, Later, Resource
+from controlplane.model.base import IGNORABLE, Added, Later, Narrows, Resource
+from controlplane.model.expressions import Expression
 from controlplane.model.fields import (
     AsList,
     Host,
@@ -21,13 +22,15 @@ from controlplane.model.fields import (
     Upgrade,
     method_complaint,
 )
+from controlplane.model.match import HeaderMatch, QueryMatch
 from controlplane.model.problems import Problem
 
 _CAPTURED = re.compile(r"\$\d")
 
 
 class Route(Resource):
-    """Matches requests and names the service that answers them. Exactly one of `prefix` and `path` is set."""
+    """Matches requests and names the service that answers them. Exactly one of `prefix`, `path` and `path_regex` is
+    set."""
 
     KIND: ClassVar[str] = "route"
     PLURAL: ClassVar[str] = "routes"
@@ -44,14 +47,26 @@ class Route(Resource):
         "scopes": ["orders:read"],
         "labels": {"team": "shop"},
     }
+    SPARSE: ClassVar[tuple[str, ...]] = ("path_regex", "headers", "query", "method_miss")
     # A data plane that ignores it upgrades no connection.
-    ADDED: ClassVar[Mapping[str, Added]] = {"upgrades": IGNORABLE}
+    ADDED: ClassVar[Mapping[str, Added]] = {
+        "upgrades": IGNORABLE,
+        "path_regex": Narrows("routes.matches"),
+        "headers": Narrows("routes.matches"),
+        "query": Narrows("routes.matches"),
+        # The other status refuses the request, too.
+        "method_miss": IGNORABLE,
+    }
 
     name: Name
     prefix: Annotated[
         Prefix | None, Field(description="Matches this path and all paths below it, by whole segments.")
     ] = None
     path: Annotated[PathText | None, Field(description="Matches only this path.")] = None
+    path_regex: Annotated[
+        Expression | None,
+        Field(description="Matches paths that this regular expression (RE2) matches as a whole."),
+    ] = None
     hosts: Annotated[
         tuple[Host, ...],
         AsList,
@@ -64,9 +79,33 @@ class Route(Resource):
     methods: Annotated[
         tuple[Method, ...],
         AsList,
-        Field(max_length=32, description="Methods; empty matches every method."),
+        Field(
+            max_length=32,
+            description="Methods; empty matches every method. GET includes HEAD, unless another route names HEAD.",
+        ),
         Unique,
     ] = ()
+    headers: Annotated[
+        tuple[HeaderMatch, ...],
+        AsList,
+        Field(max_length=16, description="Conditions on header fields; all must hold."),
+        Unique,
+    ] = ()
+    query: Annotated[
+        tuple[QueryMatch, ...],
+        AsList,
+        Field(max_length=16, description="Conditions on query parameters; all must hold."),
+        Unique,
+    ] = ()
+    method_miss: Annotated[
+        int,
+        Field(
+            ge=404,
+            le=405,
+            description="Status when only the method does not match. With 404, as in the Gateway API, GET does not "
+            "include HEAD.",
+        ),
+    ] = 405
     service_name: Annotated[Name, Field(description="Service that answers the requests.")]
     scopes: Annotated[
         tuple[ScopeName, ...],
@@ -108,7 +147,6 @@ class Route(Resource):
     ] = ()
 
     LATER: ClassVar[Mapping[str, Later]] = {
-        "headers": lambda _: "matching by header",
         "request_headers": lambda _: "editing request headers",
         "response_headers": lambda _: "editing response headers",
         "service_name": lambda value: (
@@ -142,14 +180,14 @@ class Route(Resource):
     @classmethod
     def rules(cls, fields: Mapping[str, object]) -> Iterable[Problem]:
         """One way to match, one way to change the path, and no scopes without a token."""
-        prefix, path = fields.get("prefix"), fields.get("path")
-        if prefix is None and path is None:
-            yield Problem("prefix", "is required, or path")
-        if prefix is not None and path is not None:
-            yield Problem("path", "must not be given together with prefix")
+        given = [name for name in ("prefix", "path", "path_regex") if fields.get(name) is not None]
+        if not given:
+            yield Problem("prefix", "is required, or path, or path_regex")
+        for name in given[1:]:
+            yield Problem(name, f"must not be given together with {given[0]}")
         if fields.get("strip_prefix") is True:
-            if path is not None:
-                yield Problem("strip_prefix", "needs a prefix, but the route has a path")
+            if given and given[0] != "prefix":
+                yield Problem("strip_prefix", f"needs a prefix, but the route has a {given[0]}")
             if fields.get("rewrite") is not None:
                 yield Problem("rewrite", "must not be given together with strip_prefix")
         if fields.get("public") is True and fields.get("scopes"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from pydantic import SecretStr
@@ -36,6 +36,8 @@ class StoredEntry(Protocol):
     def revision(self) -> int: ...
     @property
     def lease(self) -> int: ...
+    @property
+    def created(self) -> int: ...
 
 
 def key_of(kind: str, name: str) -> str:
@@ -52,9 +54,13 @@ def id_of(key: str) -> ResourceId | None:
 def encode(resource: Resource) -> bytes:
     """The stored form of a resource: every field that is set, defaults too; a user's hash, never a password.
 
-    A description and labels only if there are any: control planes that do not know them refuse them.
+    A description, labels and the fields in `SPARSE` only if they are set: control planes that do not know them refuse
+    them.
     """
     fields = without_empty(resource.model_dump(mode="json", exclude_none=True))
+    for name in resource.SPARSE:
+        if getattr(resource, name) == type(resource).model_fields[name].default:
+            fields.pop(name, None)
     if isinstance(resource, User) and resource.password_hash is not None:
         fields["password_hash"] = resource.password_hash.get_secret_value()
     if isinstance(resource, User) and resource.generation:
@@ -106,6 +112,8 @@ class Stamped:
     revision: int
     lease: int = 0
     """The lease that holds it; 0 when it stays until it is deleted."""
+    created: int = field(default=0, compare=False)
+    """Revision at which it was created, and not deleted since; 0 when unknown."""
 
 
 def shown(resource: Resource) -> dict[str, object]:

@@ -1,12 +1,12 @@
-"""Checks that need more than one resource: references that lead somewhere, and routes that do not collide."""
+"""Checks that need more than one resource: references that lead somewhere, and routes with the same match."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from controlplane.model.problems import Problem, join
-from controlplane.model.resource_index import ResourceIndex, methods_overlap
+from controlplane.model.resource_index import ResourceIndex, methods_tie
 from controlplane.model.resources import Resource, ResourceId, Route, references
 
 _WORDS = {"rate_limit": "rate limit"}
@@ -34,23 +34,21 @@ class Declared:
 
 def check_references(
     existing: Mapping[ResourceId, object],
-    index: ResourceIndex,
     declared: Sequence[Declared],
     also: Collection[ResourceId] = (),
 ) -> list[Problem]:
     """Problems of the configuration that results when the declared resources are added to the existing ones or replace
     them.
 
-    `index` is over the existing ones; the cost grows with the number of declared resources. `also` are resources that
-    exist without being readable. Declared but invalid resources count as existing: their problems have been reported.
+    The cost grows with the number of declared resources. `also` are resources that exist without being readable.
+    Declared but invalid resources count as existing: their problems have been reported.
     """
     here = {(item.kind, item.name) for item in declared}
 
     def exists(target: ResourceId) -> bool:
         return target in existing or target in here or target in also
 
-    found = [problem for item in declared for problem in dangling(item.where, item.kind, item.fields, exists)]
-    return found + list(_collisions(index, declared))
+    return [problem for item in declared for problem in dangling(item.where, item.kind, item.fields, exists)]
 
 
 def dangling(
@@ -63,20 +61,32 @@ def dangling(
             yield Problem(join(where, field), detail)
 
 
-def colliding(where: str, route: Route, rivals: Iterable[Route]) -> Iterator[Problem]:
-    """Other routes that match the same requests: which of them answers would be undefined."""
-    for other in sorted(rivals, key=lambda rival: rival.name):
-        if other.name != route.name and methods_overlap(route, other):
-            field = "prefix" if route.path is None else "path"
-            yield Problem(join(where, field), f"matches the same requests as route {other.name!r}")
+def overlaps(
+    index: ResourceIndex, declared: Sequence[Declared], created: Callable[[str], int | None]
+) -> Iterator[Problem]:
+    """Declared routes with the match of another route, each pair once: which of them answers.
 
-
-def _collisions(index: ResourceIndex, declared: Sequence[Declared]) -> Iterator[Problem]:
-    """Each declared route against those that exist and are not replaced, and against those declared before it."""
+    `index` is over the existing resources, before the change or after it. `created` is the revision at which a route
+    was created; None: it is new.
+    """
     new = [(item.where, item.resource) for item in declared if isinstance(item.resource, Route)]
     replaced = {route.name for _, route in new}
     before = ResourceIndex()
     for where, route in new:
         there = {name: other for name, other in index.rivals(route).items() if name not in replaced}
-        yield from colliding(where, route, (there | before.rivals(route)).values())
+        rivals = there | before.rivals(route)
+        for name in sorted(rivals):
+            if name != route.name and methods_tie(route, rivals[name]):
+                yield Problem(join(where, _matched_by(route)), _told(route.name, name, created))
         before.add((route.KIND, route.name), route)
+
+
+def _matched_by(route: Route) -> str:
+    return "prefix" if route.prefix is not None else "path" if route.path is not None else "path_regex"
+
+
+def _told(name: str, other: str, created: Callable[[str], int | None]) -> str:
+    ages = {each: (found is None, found or 0, each) for each in (name, other) for found in [created(each)]}
+    winner = min(ages, key=ages.__getitem__)
+    why = "is older" if ages[name][:2] != ages[other][:2] else "comes first by name"
+    return f"matches the same requests as route {other!r}: {winner!r} {why}, and answers them"

@@ -56,7 +56,7 @@ def key_range(prefix: str) -> tuple[bytes, bytes]:
 
 def entry(pair: pb.KeyValue) -> Entry:
     """An entry from etcd's key-value message."""
-    return Entry(decode(pair.key), pair.value, pair.mod_revision, pair.lease)
+    return Entry(decode(pair.key), pair.value, pair.mod_revision, pair.lease, pair.create_revision)
 
 
 def transaction(expected: Mapping[str, int], writes: Sequence[Write]) -> pb.TxnRequest:

@@ -171,7 +171,11 @@ class MemoryStore:
 
     def _apply(self, writes: Sequence[Write]) -> int:
         revision = self._revision + 1
-        puts = tuple(Entry(w.key, w.value, revision, w.lease) for w in writes if isinstance(w, Put))
+        puts = tuple(
+            Entry(w.key, w.value, revision, w.lease, self._created(w.key) or revision)
+            for w in writes
+            if isinstance(w, Put)
+        )
         deletes = tuple(w.key for w in writes if isinstance(w, Delete) and w.key in self._entries)
         if puts or deletes:
             self._entries.update((entry.key, entry) for entry in puts)
@@ -197,6 +201,10 @@ class MemoryStore:
     def _revision_of(self, key: str) -> int:
         entry = self._entries.get(key)
         return entry.revision if entry else 0
+
+    def _created(self, key: str) -> int:
+        entry = self._entries.get(key)
+        return entry.created if entry else 0
 
     def _end(self, lease: int) -> None:
         if self._leases.pop(lease, None) is not None:

@@ -7,7 +7,7 @@ the watermark of a watch, the ETag of a resource and the version of the data pla
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from controlplane.store.errors import StoreError, TooLarge
@@ -32,6 +32,8 @@ class Entry:
     """Revision of the last change of this key (etcd's mod_revision), at least 1."""
     lease: int = 0
     """Lease that holds the key, 0 when it stays until it is deleted."""
+    created: int = field(default=0, compare=False)
+    """Revision at which the key was created (etcd's create_revision): the order of age."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,4 +89,5 @@ class Builtin:
 
     def _replaces(self, entry: UnlinkedRoute) -> bool:
         route = entry.route
-        return route.path in self._paths and not route.hosts and not route.name.startswith(BUILTIN)
+        everywhere = not route.hosts and route.conditions is None
+        return route.path in self._paths and everywhere and not route.name.startswith(BUILTIN)

@@ -47,9 +47,6 @@ Steps = Generator[None, None, T]
 STEP_ROUTES = 128
 """Routes that are linked in one step: about a millisecond."""
 
-Match = tuple[frozenset[str], str | None, str | None, frozenset[str]]
-"""The match of a route: hosts, prefix, path, methods."""
-
 
 class BuildId:
     """Identifies one build of a table; compared by identity."""
@@ -74,8 +71,6 @@ class Table:
     keys: tuple[VerificationKey, ...]
     resets: tuple[Reset, ...]
     """Sorted by revision."""
-    matches: Map[Match, str] = field(repr=False)
-    """Route name by match; two routes cannot have the same match."""
     touched: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
     """Services that may differ, themselves or in their instances, from the table of `base_build`."""
     build_id: BuildId = field(default_factory=BuildId, compare=False, repr=False)
@@ -91,7 +86,7 @@ class Table:
         return {**self.services, **before.services}
 
 
-EMPTY = Table(0, "", Router(), Map(), Map(), Map(), Map(), Map(), (), (), Map())
+EMPTY = Table(0, "", Router(), Map(), Map(), Map(), Map(), Map(), (), ())
 """The table before the first configuration: revision 0, no routes."""
 
 
@@ -140,7 +135,6 @@ def evolving(
         users=resources.user,
         keys=tuple(resources.verification_key.values()) if "verification_key" in kinds else table.keys,
         resets=tuple(sorted(resources.reset.values(), key=lambda reset: reset.revision)),
-        matches=routes.matches if routes else table.matches,
         touched=frozenset(
             name.partition("/")[0] for kind, name in touched if kind in ("service", "instance")
         ),
@@ -208,30 +202,17 @@ class _RouteTable:
         old = [table.routes[name] for name in stale if name in table.routes]
         self.router = table.router
         self.linked = table.routes
-        self.matches = table.matches
         self._gone = old
         self._dangling: list[Problem] = []
-        self._colliding: list[Problem] = []
         for route in old:
-            entry = resources.route.get(route.name)
-            if entry is None:
+            if route.name not in resources.route:
                 self.linked = self.linked.delete(route.name)
-            if entry is None or _match(entry.route) != _match(route):
-                self.matches = self.matches.delete(_match(route))
 
     def link(self, resources: ResourceSet, names: list[str]) -> None:
         """Link and index some of the stale routes."""
         self._dangling += _route_problems(resources, names)
         entries = {name: entry for name in names if (entry := resources.route.get(name)) is not None}
-        for name, entry in entries.items():
-            match = _match(entry.route)
-            other = self.matches.get(match)
-            if other is None:
-                self.matches = self.matches.set(match, name)
-            elif other != name:
-                detail = f"matches the same requests as route {other!r}"
-                self._colliding.append(Problem(f"route/{name}", "", detail))
-        if self._dangling or self._colliding:
+        if self._dangling:
             return
         new = {name: _linked(entry, resources) for name, entry in entries.items()}
         self.router = self.router.changed(self._gone, new.values())
@@ -240,11 +221,7 @@ class _RouteTable:
 
     def problems(self) -> list[Problem]:
         """Problems of the routes linked so far."""
-        return self._dangling + self._colliding
-
-
-def _match(route: Route) -> Match:
-    return frozenset(route.hosts), route.prefix, route.path, route.methods
+        return self._dangling
 
 
 def _linked(entry: UnlinkedRoute, resources: ResourceSet) -> Route:

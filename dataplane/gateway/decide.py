@@ -122,13 +122,15 @@ class Gateway(Decider):
         if now >= self.backends.next_return:
             self.backends.reinstate(now)
 
-        route = table.router.match(request.host, request.path, request.method)
+        route = table.router.match(request.host, request.path, request.method, request)
         if type(route) is not Route:
             if request.path == SERVER:
                 return AboutServer()
             return route if table.revision else NotConfigured()
         sent_path = request.sent_path
-        if sent_path is not None and table.router.ambiguous(request.host, sent_path, request.method, route):
+        if sent_path is not None and table.router.ambiguous(
+            request.host, sent_path, request.method, route, request
+        ):
             return AMBIGUOUS_PATH
         plan = self._plans.get(route.name) or self._plan(route)
         exchange.plan = plan

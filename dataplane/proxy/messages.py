@@ -154,6 +154,10 @@ class Request:
 
         Host is the exception: its normal form, so that one host has one value.
         """
+        return self.listed_field(name) or ""
+
+    def listed_field(self, name: str) -> str | None:
+        """The same; None if there is no such field."""
         wanted = name.encode("latin-1")
         if wanted == b"host":
             return self.host
@@ -161,6 +165,8 @@ class Request:
         if not found:
             fields = self.fields
             found = [fields[i + 1] for i in range(0, len(fields), 2) if fields[i][2:-2].lower() == wanted]
+            if not found:
+                return None
         return b", ".join([value.rstrip(b" \t") for value in found]).decode("latin-1")
 
     def single_field(self, plain: bytes) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
 
 from controlplane.commands.errors import (
     AlreadyExists,
@@ -25,12 +26,12 @@ from controlplane.commands.plans.puts import (
 )
 from controlplane.commands.plans.room import check_room
 from controlplane.model.builtin import BUILT_IN
-from controlplane.model.document import Document, read_named
+from controlplane.model.document import MOST_WARNINGS, Document, read_named
 from controlplane.model.merge import patched
 from controlplane.model.problems import InconsistentConfig, Problem
-from controlplane.model.resources import Resource
+from controlplane.model.resources import Resource, Route
 from controlplane.model.stored import Stamped
-from controlplane.model.validate import Declared, check_references, word
+from controlplane.model.validate import Declared, check_references, overlaps, word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,17 +48,38 @@ class Apply(Request):
         return len(self.document.declared)
 
 
-def apply(view: PlanView, request: Apply) -> Plan[tuple[Change, ...]]:
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The result of `apply`."""
+
+    changes: tuple[Change, ...]
+    overlaps: tuple[Problem, ...] = ()
+    """Routes with the match of another one."""
+
+
+def apply(view: PlanView, request: Apply) -> Plan[Applied]:
     """Raises InvalidConfig with all problems, and BuiltInChange without `force`."""
     declared = _checked(view, request.document.declared, request.document.problems)
     resources, passwords = with_passwords(view, declared, request.hashes, dry_run=request.dry_run)
     if passwords:
-        return Plan((), passwords=passwords)
+        return Plan(Applied(()), passwords=passwords)
     steps = [put_step(view, resource) for resource in resources]
     check_built_in(view, steps, request.force)
     check_room(view, steps)
     plan = plan_steps(view, steps)
-    return plan.dry() if request.dry_run else plan
+    found = tuple(islice(overlaps(view.index, request.document.declared, _ages(view)), MOST_WARNINGS))
+    made = replace(plan, receipt=Applied(plan.receipt, found))  # type: ignore[arg-type]
+    return made.dry() if request.dry_run else made  # type: ignore[return-value]
+
+
+def _ages(view: PlanView) -> Callable[[str], int | None]:
+    """The revision at which a route was created; None: there is none yet."""
+
+    def created(name: str) -> int | None:
+        stamped = view.resources.get((Route.KIND, name))
+        return stamped.created if stamped else None
+
+    return created
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +206,7 @@ def delete(view: PlanView, request: DeleteOne) -> Plan[tuple[Change, ...]]:
 
 def _checked(view: PlanView, declared: tuple[Declared, ...], problems: Iterable[Problem]) -> list[Resource]:
     """The declared resources, or InvalidConfig with everything that is wrong with them by themselves or in the view."""
-    found = [*problems, *check_references(view.resources, view.index, declared, also=view.unreadable)]
+    found = [*problems, *check_references(view.resources, declared, also=view.unreadable)]
     if found:
         raise refusal(found)
     return [item.resource for item in declared if item.resource is not None]

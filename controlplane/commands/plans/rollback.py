@@ -144,9 +144,7 @@ def _checked(view: PlanView, past: Past, gone: Sequence[ResourceId]) -> list[Res
     """The old resources, checked against those that are kept. Raises InvalidConfig."""
     declared, problems = _declared(past)
     left = {identity: one.resource for identity, one in view.resources.items() if identity not in past}
-    problems += check_references(
-        left, ResourceIndex(left), declared, also=view.unreadable.keys() - past.keys()
-    )
+    problems += check_references(left, declared, also=view.unreadable.keys() - past.keys())
     back = [item.resource for item in declared if item.resource is not None]
     index = ResourceIndex(left | {(one.KIND, one.name): one for one in back})
     for identity in gone:

@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from controlplane.model.base import Part
+from controlplane.model.resources import Route
 from controlplane.model.stored import Stamped
 from headgate_api.v1 import resources_pb2 as pb
 
@@ -30,7 +31,8 @@ def resource(stamped: Stamped) -> pb.Resource:
     if field is None or field.message_type is None:
         raise TypeError(f"resources of kind {body.KIND} are not sent to data planes")
     content = message(GetMessageClass(field.message_type), body)
-    return pb.Resource(name=body.name, revision=stamped.revision, **{body.KIND: content})  # type: ignore[arg-type]
+    created = stamped.created if isinstance(body, Route) else 0
+    return pb.Resource(name=body.name, revision=stamped.revision, created=created, **{body.KIND: content})  # type: ignore[arg-type]
 
 
 def message(made: type[M], value: Part) -> M:

@@ -12,18 +12,15 @@ import ssl
 from collections.abc import Callable, Mapping
 
 from dataplane.config.decode.checker import Checker
-from dataplane.config.table import Item, Problem, TableError, UnlinkedRoute
+from dataplane.config.decode.route import read_route
+from dataplane.config.decode.words import HOST, SCOPE
+from dataplane.config.table import Item, Problem, TableError
 from dataplane.gateway.policy import resources as policy
 from dataplane.gateway.policy.retry import CONDITIONS
 from dataplane.proxy.address import UNIX
 from headgate_api.v1 import resources_pb2 as pb
 
-_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:.]{2,45}")
 _SOCKET = re.compile(UNIX + r"(?=.{2,107}$)(/(?!\.{1,2}(/|$))[A-Za-z0-9._~@:+=,-]+)+")
-_ROUTE_HOST = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?")
-_UPGRADE = re.compile(r"(?!(?:h2c|http|tls)(?:/|$))[a-z0-9!#$%&'*+.^_`|~/-]{1,65}")
-_METHOD = re.compile(r"[A-Z][A-Z0-9_-]{0,31}")
-_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}")  # RFC 6749, section 3.3
 
 _BALANCERS: Mapping[int, policy.LoadBalancer] = {
     pb.LOAD_BALANCER_ROUND_ROBIN: policy.LoadBalancer.ROUND_ROBIN,
@@ -107,7 +104,7 @@ def _tls(body: pb.Service, check: Checker) -> policy.UpstreamTls | None:
     if not body.HasField("tls"):
         return None
     name, ca = body.tls.server_name, body.tls.ca
-    if name and not _HOST.fullmatch(name):
+    if name and not HOST.fullmatch(name):
         check.wrong("tls.server_name", f"{name!r} is not a host name")
     if ca and not _is_pem(ca):
         check.wrong("tls.ca", "holds no certificate in PEM")
@@ -154,7 +151,7 @@ def _instance(resource: pb.Resource, check: Checker) -> policy.Instance:
             check.wrong("host", f"{body.host!r} is no absolute path of a Unix socket")
         check.between("port", body.port, 0, 0)
     else:
-        if not _HOST.fullmatch(body.host):
+        if not HOST.fullmatch(body.host):
             check.wrong("host", f"{body.host!r} is neither an IP address nor a host name")
         check.between("port", body.port, 1, 65535)
     check.between("weight", body.weight, 1, 1000)
@@ -166,36 +163,6 @@ def _instance(resource: pb.Resource, check: Checker) -> policy.Instance:
         weight=body.weight,
         draining=body.draining,
     )
-
-
-def _route(resource: pb.Resource, check: Checker) -> UnlinkedRoute:
-    body = resource.route
-    if bool(body.prefix) == bool(body.path):
-        check.wrong("prefix", "exactly one of prefix and path must be set")
-    if body.public and body.scopes:
-        check.wrong("scopes", "must be empty on a public route, whose requests need no token")
-    if body.timeout:
-        check.above_zero("timeout", body.timeout)
-    route = policy.Route(
-        name=check.name("name", resource.name),
-        service=check.name("service_name", body.service_name),
-        prefix=check.route_path("prefix", body.prefix) if body.prefix else None,
-        path=check.route_path("path", body.path) if body.path else None,
-        hosts=check.each("hosts", body.hosts, _ROUTE_HOST, "a host name in lower case without port"),
-        # A method that the gateway does not serve is accepted: no request with it reaches a route. Control planes
-        # refuse it in new routes, but older stores may hold some.
-        methods=frozenset(check.each("methods", body.methods, _METHOD, "a method in upper case")),
-        scopes=frozenset(check.each("scopes", body.scopes, _SCOPE, "a scope token (RFC 6749)")),
-        public=body.public,
-        strip_prefix=body.strip_prefix,
-        rewrite=check.path("rewrite", body.rewrite) if body.rewrite else "",
-        timeout=body.timeout or None,
-        max_body_bytes=body.max_body_bytes or None,
-        upgrades=check.each(
-            "upgrades", body.upgrades, _UPGRADE, "a protocol that a connection may change to"
-        ),
-    )
-    return UnlinkedRoute(route, tuple(body.rate_limits))
 
 
 def _rate_limit(resource: pb.Resource, check: Checker) -> policy.Limit:
@@ -250,7 +217,7 @@ def _enforced(enforce: str, check: Checker) -> int:
 
 def _user(resource: pb.Resource, check: Checker) -> policy.User:
     body = resource.user
-    scopes = check.each("scopes", body.scopes, _SCOPE, "a scope token (RFC 6749)")
+    scopes = check.each("scopes", body.scopes, SCOPE, "a scope token (RFC 6749)")
     return policy.User(check.name("name", resource.name), frozenset(scopes), body.disabled, body.credentials)
 
 
@@ -287,7 +254,7 @@ def _reset(resource: pb.Resource, check: Checker) -> policy.Reset:
 _DECODERS: Mapping[str, Callable[[pb.Resource, Checker], Item]] = {
     "service": _service,
     "instance": _instance,
-    "route": _route,
+    "route": read_route,
     "rate_limit": _rate_limit,
     "user": _user,
     "verification_key": _verification_key,

@@ -22,6 +22,7 @@ CAPABILITIES = (
     "limits.redis",
     "reports.resets",
     "instances.unix",
+    "routes.matches",
 )
 """Capabilities of this data plane beyond the first version of the protocol; see `Hello`."""
 REDIS_CONFIGURED = "redis.configured"

@@ -6,9 +6,11 @@ said otherwise.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final
+from typing import Any, Final
+
+from dataplane.gateway.policy.conditions import Conditions
 
 BUILTIN = "headgate:"
 """Prefix of the names of built-in resources. Resources of the configuration cannot have such a name: the control plane
@@ -200,17 +202,29 @@ class Instance:
 class Route:
     """A match for requests, the service that they go to, and the requirements for access.
 
-    Exactly one of prefix and path is set.
+    Exactly one of prefix, path and pattern is set.
     """
 
     name: str
     service: str
     prefix: str | None = None
     path: str | None = None
+    pattern: str | None = None
+    """A regular expression (RE2) that matches whole paths."""
+    expression: Any = field(default=None, compare=False, repr=False)
+    """`pattern`, compiled."""
     hosts: tuple[str, ...] = ()
     """Lower case, without port; empty matches every host; "*.example.org" one or more leading labels."""
     methods: frozenset[str] = frozenset()
     """Upper case; empty matches every method."""
+    head_follows: bool = False
+    """HEAD is in `methods` because GET is: a route that names HEAD itself has precedence for it."""
+    conditions: Conditions | None = None
+    """On header fields and query parameters; None: there are none."""
+    miss_hidden: bool = False
+    """Requests with another method are answered as if there were no route: 404 instead of 405."""
+    created: int = 0
+    """Revision at which it was created; of two routes with the same match the older one answers."""
     scopes: frozenset[str] = frozenset()
     public: bool = False
     strip_prefix: bool = False

@@ -1,15 +1,19 @@
 """Finds the route of a request: the cost grows with the depth of the path, not with the number of routes.
 
-Precedence among several matching routes, most important first:
+Precedence among several matching routes, most important first. It is that of HTTPRoute in the Gateway API v1
+(`HTTPRouteSpec.hostnames` and `HTTPRouteRule.matches`, apis/v1/httproute_types.go), where a rule's match is a route:
 
 1. a named host over a wildcard, a longer wildcard over a shorter one, any wildcard over "every host";
-2. an exact path over a prefix, a longer prefix over a shorter one;
+2. an exact path over a regular expression over a prefix; of prefixes, and of expressions, the longer one. (The Gateway
+   API leaves expressions to implementations.)
 3. a route that names methods over one that takes all;
-4. the route's name, so that the answer never depends on the order of the configuration.
+4. more conditions on header fields; then more conditions on query parameters;
+5. the older route, by the revision at which it was created; then the name, in alphabetical order.
 
 The method is part of the match: a route that does not accept it is skipped. The answer is 405 only if no other route
-matches (RFC 9110, section 15.5.6). Hosts are compared without regard to case, paths and methods with regard to it (RFC
-9110, sections 4.2.3 and 9.1).
+matches (RFC 9110, section 15.5.6), and a route with the match says so (`Route.miss_hidden`). HEAD is taken where GET is
+(RFC 9110, section 9.3.2), but first by a route of the same path that names HEAD. Hosts are compared without regard to
+case, paths and methods with regard to it (RFC 9110, sections 4.2.3 and 9.1).
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from dataclasses import dataclass
 
 from immutables import Map
 
+from dataplane.gateway.policy.conditions import Asked
 from dataplane.gateway.policy.path_index import PathIndex, bare
 from dataplane.gateway.policy.resources import Route
 
@@ -47,7 +52,7 @@ class MethodNotAllowed:
 
 
 class Router:
-    """An immutable table of routes. The table builder refuses two routes with the same name or the same match."""
+    """An immutable table of routes. Names are unique."""
 
     __slots__ = ("_any", "_hosts", "_longest", "_wildcards")
 
@@ -65,18 +70,21 @@ class Router:
                     paths = self._set(host, PathIndex())
                 paths.add(route)
 
-    def match(self, host: str, path: str, method: str) -> Route | NotFound | MethodNotAllowed:
-        """The preferred route. `host` without port, in any case; `path` in its match form, without query."""
+    def match(
+        self, host: str, path: str, method: str, request: Asked | None = None
+    ) -> Route | NotFound | MethodNotAllowed:
+        """The preferred route. `host` without port, in any case; `path` in its match form, without query. `request` is
+        asked for what conditions look at; without it, none holds."""
         if self._hosts or self._wildcards:
-            route = self._find_named(host.lower(), path, method)
+            route = self._find_named(host.lower(), path, method, request)
             if route is not None:
                 return route
-        route = self._any.find(path, method)
-        return self._refuse(host, path) if route is None else route
+        route = self._any.find(path, method, request)
+        return self._refuse(host, path, request) if route is None else route
 
-    def ambiguous(self, host: str, sent_path: str, method: str, route: Route) -> bool:
+    def ambiguous(self, host: str, sent_path: str, method: str, route: Route, request: Asked | None) -> bool:
         """Whether a path that matches `route` leads to a route with another guard when read as it was sent."""
-        other = self.match(host, sent_path, method)
+        other = self.match(host, sent_path, method, request)
         return type(other) is Route and other is not route and _guard(other) != _guard(route)
 
     def changed(self, removed: Iterable[Route], added: Iterable[Route]) -> Router:
@@ -101,15 +109,15 @@ class Router:
         twin._drop_empty(copied)
         return twin
 
-    def _find_named(self, host: str, path: str, method: str) -> Route | None:
+    def _find_named(self, host: str, path: str, method: str, request: Asked | None) -> Route | None:
         paths = self._hosts.get(host)
-        route = None if paths is None else paths.find(path, method)
+        route = None if paths is None else paths.find(path, method, request)
         if route is None and self._wildcards:
             dot = self._first_dot(host)
             while dot > 0:
                 paths = self._wildcards.get(host[dot:])
                 if paths is not None:
-                    route = paths.find(path, method)
+                    route = paths.find(path, method, request)
                     if route is not None:
                         return route
                 dot = host.find(".", dot + 1)
@@ -119,9 +127,9 @@ class Router:
         """Start of the longest suffix a wildcard could have; at least one character is left for the "*"."""
         return host.find(".", max(1, len(host) - self._longest))
 
-    def _refuse(self, host: str, path: str) -> NotFound | MethodNotAllowed:
+    def _refuse(self, host: str, path: str, request: Asked | None) -> NotFound | MethodNotAllowed:
         # A route that takes every method would have been found, so no methods means no route.
-        allow = {method for paths in self._tables(host.lower()) for method in paths.methods(path)}
+        allow = {method for paths in self._tables(host.lower()) for method in paths.methods(path, request)}
         return MethodNotAllowed(tuple(sorted(allow))) if allow else NOT_FOUND
 
     def _tables(self, host: str) -> Iterator[PathIndex]:
@@ -189,7 +197,7 @@ def upstream_path(route: Route, path: str) -> str:
 
 def _place(route: Route) -> tuple[object, ...]:
     """The index entry of a route. A route of the same name at the same place replaces it."""
-    return route.hosts, route.path, route.prefix
+    return route.hosts, route.path, route.prefix, route.pattern
 
 
 def _patterns(route: Route) -> Iterable[str]:

@@ -189,6 +189,7 @@ class Hello(_message.Message):
           "redis.configured" It names "limits.redis", and its settings name a Redis.
           "reports.resets"   It reports the result of each Reset of a rate limit (StatsReport.resets).
           "instances.unix"   Instance.host "unix:/path", a Unix socket.
+          "routes.matches"   Route.path_regex, .headers and .query.
         """
 
     def __init__(

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fheadgate_api/v1/resources.proto\x12\x0bheadgate.v1\"\xdb\x02\n\x08Resource\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\'\n\x07service\x18\x03 \x01(\x0b\x32\x14.headgate.v1.ServiceH\x00\x12)\n\x08instance\x18\x04 \x01(\x0b\x32\x15.headgate.v1.InstanceH\x00\x12#\n\x05route\x18\x05 \x01(\x0b\x32\x12.headgate.v1.RouteH\x00\x12,\n\nrate_limit\x18\x06 \x01(\x0b\x32\x16.headgate.v1.RateLimitH\x00\x12!\n\x04user\x18\x07 \x01(\x0b\x32\x11.headgate.v1.UserH\x00\x12\x38\n\x10verification_key\x18\x08 \x01(\x0b\x32\x1c.headgate.v1.VerificationKeyH\x00\x12#\n\x05reset\x18\t \x01(\x0b\x32\x12.headgate.v1.ResetH\x00\x42\x06\n\x04\x62ody\"*\n\x0cResourceName\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"\x81\x03\n\x07Service\x12\x14\n\x0cservice_name\x18\x01 \x01(\t\x12\x12\n\ncheck_path\x18\x02 \x01(\t\x12\x16\n\x0e\x63heck_interval\x18\x03 \x01(\x01\x12\x15\n\rcheck_timeout\x18\x04 \x01(\x01\x12\x19\n\x11healthy_threshold\x18\x05 \x01(\r\x12\x1b\n\x13unhealthy_threshold\x18\x06 \x01(\r\x12\x30\n\rload_balancer\x18\x07 \x01(\x0e\x32\x19.headgate.v1.LoadBalancer\x12%\n\x07\x63ircuit\x18\x08 \x01(\x0b\x32\x14.headgate.v1.Circuit\x12\'\n\x08timeouts\x18\t \x01(\x0b\x32\x15.headgate.v1.Timeouts\x12%\n\x07retries\x18\n \x01(\x0b\x32\x14.headgate.v1.Retries\x12%\n\x03tls\x18\x0b \x01(\x0b\x32\x18.headgate.v1.UpstreamTls\x12\x15\n\rmax_in_flight\x18\x0c \x01(\r\".\n\x0bUpstreamTls\x12\x13\n\x0bserver_name\x18\x01 \x01(\t\x12\n\n\x02\x63\x61\x18\x02 \x01(\t\"\xbc\x01\n\x07\x43ircuit\x12\x19\n\x11\x66\x61ilure_threshold\x18\x01 \x01(\r\x12\x15\n\rfailure_ratio\x18\x02 \x01(\x01\x12\x16\n\x0e\x66\x61ilure_window\x18\x03 \x01(\x01\x12\x16\n\x0emin_throughput\x18\x04 \x01(\r\x12\x18\n\x10recovery_timeout\x18\x05 \x01(\x01\x12\x19\n\x11half_open_timeout\x18\x06 \x01(\x01\x12\x1a\n\x12half_open_requests\x18\x07 \x01(\r\"J\n\x08Timeouts\x12\x0f\n\x07\x63onnect\x18\x01 \x01(\x01\x12\x10\n\x08response\x18\x02 \x01(\x01\x12\x0c\n\x04idle\x18\x03 \x01(\x01\x12\r\n\x05total\x18\x04 \x01(\x01\"7\n\x07Retries\x12\x10\n\x08\x61ttempts\x18\x01 \x01(\r\x12\n\n\x02on\x18\x02 \x03(\t\x12\x0e\n\x06\x62udget\x18\x03 \x01(\x01\"\xdb\x01\n\x08Instance\x12\x14\n\x0cservice_name\x18\x01 \x01(\t\x12\x13\n\x0binstance_id\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x0c\n\x04port\x18\x04 \x01(\r\x12\x0e\n\x06weight\x18\x05 \x01(\r\x12\x35\n\x08metadata\x18\x06 \x03(\x0b\x32#.headgate.v1.Instance.MetadataEntry\x12\x10\n\x08\x64raining\x18\x07 \x01(\x08\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xf2\x01\n\x05Route\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\r\n\x05hosts\x18\x03 \x03(\t\x12\x0f\n\x07methods\x18\x04 \x03(\t\x12\x14\n\x0cservice_name\x18\x05 \x01(\t\x12\x0e\n\x06scopes\x18\x06 \x03(\t\x12\x0e\n\x06public\x18\x07 \x01(\x08\x12\x14\n\x0cstrip_prefix\x18\x08 \x01(\x08\x12\x0f\n\x07rewrite\x18\t \x01(\t\x12\x13\n\x0brate_limits\x18\n \x03(\t\x12\x0f\n\x07timeout\x18\x0b \x01(\x01\x12\x16\n\x0emax_body_bytes\x18\x0c \x01(\x04\x12\x10\n\x08upgrades\x18\r \x03(\t\"\xf4\x02\n\tRateLimit\x12\x12\n\nper_second\x18\x01 \x01(\x01\x12\r\n\x05\x62urst\x18\x02 \x01(\r\x12\"\n\x03key\x18\x03 \x01(\x0e\x32\x15.headgate.v1.LimitKey\x12\x0e\n\x06header\x18\x04 \x01(\t\x12$\n\x04mode\x18\x05 \x01(\x0e\x32\x16.headgate.v1.LimitMode\x12\x0c\n\x04keys\x18\x06 \x03(\t\x12\x16\n\x0e\x61\x64\x64ress_prefix\x18\x07 \x01(\r\x12\x0c\n\x04\x63ost\x18\x08 \x01(\r\x12\x13\n\x0b\x63ost_header\x18\t \x01(\t\x12\x16\n\x0emax_concurrent\x18\n \x01(\r\x12\x0f\n\x07\x65nforce\x18\x0b \x01(\t\x12\x11\n\tadvertise\x18\x0c \x01(\x08\x12\x30\n\rwithout_owner\x18\r \x01(\x0e\x32\x19.headgate.v1.WithoutOwner\x12\x33\n\x10on_store_failure\x18\x0e \x01(\x0e\x32\x19.headgate.v1.StoreFailure\"=\n\x04User\x12\x0e\n\x06scopes\x18\x01 \x03(\t\x12\x10\n\x08\x64isabled\x18\x02 \x01(\x08\x12\x13\n\x0b\x63redentials\x18\x03 \x01(\t\"@\n\x0fVerificationKey\x12\x0b\n\x03jwk\x18\x01 \x01(\t\x12\x0e\n\x06issuer\x18\x02 \x01(\t\x12\x10\n\x08\x61udience\x18\x03 \x01(\t\":\n\x05Reset\x12\x11\n\x07\x63ircuit\x18\x01 \x01(\tH\x00\x12\x14\n\nrate_limit\x18\x02 \x01(\tH\x00\x42\x08\n\x06target*\x88\x01\n\x0cLoadBalancer\x12\x1d\n\x19LOAD_BALANCER_UNSPECIFIED\x10\x00\x12\x1d\n\x19LOAD_BALANCER_ROUND_ROBIN\x10\x01\x12\x1f\n\x1bLOAD_BALANCER_LEAST_REQUEST\x10\x02\x12\x19\n\x15LOAD_BALANCER_IP_HASH\x10\x03*\x95\x01\n\x08LimitKey\x12\x19\n\x15LIMIT_KEY_UNSPECIFIED\x10\x00\x12\x15\n\x11LIMIT_KEY_ADDRESS\x10\x01\x12\x15\n\x11LIMIT_KEY_SUBJECT\x10\x02\x12\x13\n\x0fLIMIT_KEY_ROUTE\x10\x03\x12\x14\n\x10LIMIT_KEY_HEADER\x10\x04\x12\x15\n\x11LIMIT_KEY_API_KEY\x10\x05*i\n\tLimitMode\x12\x1a\n\x16LIMIT_MODE_UNSPECIFIED\x10\x00\x12\x14\n\x10LIMIT_MODE_LOCAL\x10\x01\x12\x14\n\x10LIMIT_MODE_FLEET\x10\x02\x12\x14\n\x10LIMIT_MODE_REDIS\x10\x03*x\n\x0cStoreFailure\x12\x1d\n\x19STORE_FAILURE_UNSPECIFIED\x10\x00\x12\x16\n\x12STORE_FAILURE_OPEN\x10\x01\x12\x18\n\x14STORE_FAILURE_CLOSED\x10\x02\x12\x17\n\x13STORE_FAILURE_LOCAL\x10\x03*x\n\x0cWithoutOwner\x12\x1d\n\x19WITHOUT_OWNER_UNSPECIFIED\x10\x00\x12\x18\n\x14WITHOUT_OWNER_STRICT\x10\x01\x12\x17\n\x13WITHOUT_OWNER_SHARE\x10\x02\x12\x16\n\x12WITHOUT_OWNER_OPEN\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fheadgate_api/v1/resources.proto\x12\x0bheadgate.v1\"\xec\x02\n\x08Resource\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\'\n\x07service\x18\x03 \x01(\x0b\x32\x14.headgate.v1.ServiceH\x00\x12)\n\x08instance\x18\x04 \x01(\x0b\x32\x15.headgate.v1.InstanceH\x00\x12#\n\x05route\x18\x05 \x01(\x0b\x32\x12.headgate.v1.RouteH\x00\x12,\n\nrate_limit\x18\x06 \x01(\x0b\x32\x16.headgate.v1.RateLimitH\x00\x12!\n\x04user\x18\x07 \x01(\x0b\x32\x11.headgate.v1.UserH\x00\x12\x38\n\x10verification_key\x18\x08 \x01(\x0b\x32\x1c.headgate.v1.VerificationKeyH\x00\x12#\n\x05reset\x18\t \x01(\x0b\x32\x12.headgate.v1.ResetH\x00\x12\x0f\n\x07\x63reated\x18\x14 \x01(\x03\x42\x06\n\x04\x62ody\"*\n\x0cResourceName\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"\x81\x03\n\x07Service\x12\x14\n\x0cservice_name\x18\x01 \x01(\t\x12\x12\n\ncheck_path\x18\x02 \x01(\t\x12\x16\n\x0e\x63heck_interval\x18\x03 \x01(\x01\x12\x15\n\rcheck_timeout\x18\x04 \x01(\x01\x12\x19\n\x11healthy_threshold\x18\x05 \x01(\r\x12\x1b\n\x13unhealthy_threshold\x18\x06 \x01(\r\x12\x30\n\rload_balancer\x18\x07 \x01(\x0e\x32\x19.headgate.v1.LoadBalancer\x12%\n\x07\x63ircuit\x18\x08 \x01(\x0b\x32\x14.headgate.v1.Circuit\x12\'\n\x08timeouts\x18\t \x01(\x0b\x32\x15.headgate.v1.Timeouts\x12%\n\x07retries\x18\n \x01(\x0b\x32\x14.headgate.v1.Retries\x12%\n\x03tls\x18\x0b \x01(\x0b\x32\x18.headgate.v1.UpstreamTls\x12\x15\n\rmax_in_flight\x18\x0c \x01(\r\".\n\x0bUpstreamTls\x12\x13\n\x0bserver_name\x18\x01 \x01(\t\x12\n\n\x02\x63\x61\x18\x02 \x01(\t\"\xbc\x01\n\x07\x43ircuit\x12\x19\n\x11\x66\x61ilure_threshold\x18\x01 \x01(\r\x12\x15\n\rfailure_ratio\x18\x02 \x01(\x01\x12\x16\n\x0e\x66\x61ilure_window\x18\x03 \x01(\x01\x12\x16\n\x0emin_throughput\x18\x04 \x01(\r\x12\x18\n\x10recovery_timeout\x18\x05 \x01(\x01\x12\x19\n\x11half_open_timeout\x18\x06 \x01(\x01\x12\x1a\n\x12half_open_requests\x18\x07 \x01(\r\"J\n\x08Timeouts\x12\x0f\n\x07\x63onnect\x18\x01 \x01(\x01\x12\x10\n\x08response\x18\x02 \x01(\x01\x12\x0c\n\x04idle\x18\x03 \x01(\x01\x12\r\n\x05total\x18\x04 \x01(\x01\"7\n\x07Retries\x12\x10\n\x08\x61ttempts\x18\x01 \x01(\r\x12\n\n\x02on\x18\x02 \x03(\t\x12\x0e\n\x06\x62udget\x18\x03 \x01(\x01\"\xdb\x01\n\x08Instance\x12\x14\n\x0cservice_name\x18\x01 \x01(\t\x12\x13\n\x0binstance_id\x18\x02 \x01(\t\x12\x0c\n\x04host\x18\x03 \x01(\t\x12\x0c\n\x04port\x18\x04 \x01(\r\x12\x0e\n\x06weight\x18\x05 \x01(\r\x12\x35\n\x08metadata\x18\x06 \x03(\x0b\x32#.headgate.v1.Instance.MetadataEntry\x12\x10\n\x08\x64raining\x18\x07 \x01(\x08\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xee\x02\n\x05Route\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\r\n\x05hosts\x18\x03 \x03(\t\x12\x0f\n\x07methods\x18\x04 \x03(\t\x12\x14\n\x0cservice_name\x18\x05 \x01(\t\x12\x0e\n\x06scopes\x18\x06 \x03(\t\x12\x0e\n\x06public\x18\x07 \x01(\x08\x12\x14\n\x0cstrip_prefix\x18\x08 \x01(\x08\x12\x0f\n\x07rewrite\x18\t \x01(\t\x12\x13\n\x0brate_limits\x18\n \x03(\t\x12\x0f\n\x07timeout\x18\x0b \x01(\x01\x12\x16\n\x0emax_body_bytes\x18\x0c \x01(\x04\x12\x10\n\x08upgrades\x18\r \x03(\t\x12\x12\n\npath_regex\x18\x14 \x01(\t\x12)\n\x07headers\x18\x15 \x03(\x0b\x32\x18.headgate.v1.HeaderMatch\x12&\n\x05query\x18\x16 \x03(\x0b\x32\x17.headgate.v1.QueryMatch\x12\x13\n\x0bmethod_miss\x18\x17 \x01(\r\"y\n\x0bHeaderMatch\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\x05\x65xact\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05regex\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x14\n\x07present\x18\x04 \x01(\x08H\x02\x88\x01\x01\x42\x08\n\x06_exactB\x08\n\x06_regexB\n\n\x08_present\"x\n\nQueryMatch\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\x05\x65xact\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05regex\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x14\n\x07present\x18\x04 \x01(\x08H\x02\x88\x01\x01\x42\x08\n\x06_exactB\x08\n\x06_regexB\n\n\x08_present\"\xf4\x02\n\tRateLimit\x12\x12\n\nper_second\x18\x01 \x01(\x01\x12\r\n\x05\x62urst\x18\x02 \x01(\r\x12\"\n\x03key\x18\x03 \x01(\x0e\x32\x15.headgate.v1.LimitKey\x12\x0e\n\x06header\x18\x04 \x01(\t\x12$\n\x04mode\x18\x05 \x01(\x0e\x32\x16.headgate.v1.LimitMode\x12\x0c\n\x04keys\x18\x06 \x03(\t\x12\x16\n\x0e\x61\x64\x64ress_prefix\x18\x07 \x01(\r\x12\x0c\n\x04\x63ost\x18\x08 \x01(\r\x12\x13\n\x0b\x63ost_header\x18\t \x01(\t\x12\x16\n\x0emax_concurrent\x18\n \x01(\r\x12\x0f\n\x07\x65nforce\x18\x0b \x01(\t\x12\x11\n\tadvertise\x18\x0c \x01(\x08\x12\x30\n\rwithout_owner\x18\r \x01(\x0e\x32\x19.headgate.v1.WithoutOwner\x12\x33\n\x10on_store_failure\x18\x0e \x01(\x0e\x32\x19.headgate.v1.StoreFailure\"=\n\x04User\x12\x0e\n\x06scopes\x18\x01 \x03(\t\x12\x10\n\x08\x64isabled\x18\x02 \x01(\x08\x12\x13\n\x0b\x63redentials\x18\x03 \x01(\t\"@\n\x0fVerificationKey\x12\x0b\n\x03jwk\x18\x01 \x01(\t\x12\x0e\n\x06issuer\x18\x02 \x01(\t\x12\x10\n\x08\x61udience\x18\x03 \x01(\t\":\n\x05Reset\x12\x11\n\x07\x63ircuit\x18\x01 \x01(\tH\x00\x12\x14\n\nrate_limit\x18\x02 \x01(\tH\x00\x42\x08\n\x06target*\x88\x01\n\x0cLoadBalancer\x12\x1d\n\x19LOAD_BALANCER_UNSPECIFIED\x10\x00\x12\x1d\n\x19LOAD_BALANCER_ROUND_ROBIN\x10\x01\x12\x1f\n\x1bLOAD_BALANCER_LEAST_REQUEST\x10\x02\x12\x19\n\x15LOAD_BALANCER_IP_HASH\x10\x03*\x95\x01\n\x08LimitKey\x12\x19\n\x15LIMIT_KEY_UNSPECIFIED\x10\x00\x12\x15\n\x11LIMIT_KEY_ADDRESS\x10\x01\x12\x15\n\x11LIMIT_KEY_SUBJECT\x10\x02\x12\x13\n\x0fLIMIT_KEY_ROUTE\x10\x03\x12\x14\n\x10LIMIT_KEY_HEADER\x10\x04\x12\x15\n\x11LIMIT_KEY_API_KEY\x10\x05*i\n\tLimitMode\x12\x1a\n\x16LIMIT_MODE_UNSPECIFIED\x10\x00\x12\x14\n\x10LIMIT_MODE_LOCAL\x10\x01\x12\x14\n\x10LIMIT_MODE_FLEET\x10\x02\x12\x14\n\x10LIMIT_MODE_REDIS\x10\x03*x\n\x0cStoreFailure\x12\x1d\n\x19STORE_FAILURE_UNSPECIFIED\x10\x00\x12\x16\n\x12STORE_FAILURE_OPEN\x10\x01\x12\x18\n\x14STORE_FAILURE_CLOSED\x10\x02\x12\x17\n\x13STORE_FAILURE_LOCAL\x10\x03*x\n\x0cWithoutOwner\x12\x1d\n\x19WITHOUT_OWNER_UNSPECIFIED\x10\x00\x12\x18\n\x14WITHOUT_OWNER_STRICT\x10\x01\x12\x17\n\x13WITHOUT_OWNER_SHARE\x10\x02\x12\x16\n\x12WITHOUT_OWNER_OPEN\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,42 +33,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_INSTANCE_METADATAENTRY']._loaded_options = None
   _globals['_INSTANCE_METADATAENTRY']._serialized_options = b'8\001'
-  _globals['_LOADBALANCER']._serialized_start=2234
-  _globals['_LOADBALANCER']._serialized_end=2370
-  _globals['_LIMITKEY']._serialized_start=2373
-  _globals['_LIMITKEY']._serialized_end=2522
-  _globals['_LIMITMODE']._serialized_start=2524
-  _globals['_LIMITMODE']._serialized_end=2629
-  _globals['_STOREFAILURE']._serialized_start=2631
-  _globals['_STOREFAILURE']._serialized_end=2751
-  _globals['_WITHOUTOWNER']._serialized_start=2753
-  _globals['_WITHOUTOWNER']._serialized_end=2873
+  _globals['_LOADBALANCER']._serialized_start=2620
+  _globals['_LOADBALANCER']._serialized_end=2756
+  _globals['_LIMITKEY']._serialized_start=2759
+  _globals['_LIMITKEY']._serialized_end=2908
+  _globals['_LIMITMODE']._serialized_start=2910
+  _globals['_LIMITMODE']._serialized_end=3015
+  _globals['_STOREFAILURE']._serialized_start=3017
+  _globals['_STOREFAILURE']._serialized_end=3137
+  _globals['_WITHOUTOWNER']._serialized_start=3139
+  _globals['_WITHOUTOWNER']._serialized_end=3259
   _globals['_RESOURCE']._serialized_start=49
-  _globals['_RESOURCE']._serialized_end=396
-  _globals['_RESOURCENAME']._serialized_start=398
-  _globals['_RESOURCENAME']._serialized_end=440
-  _globals['_SERVICE']._serialized_start=443
-  _globals['_SERVICE']._serialized_end=828
-  _globals['_UPSTREAMTLS']._serialized_start=830
-  _globals['_UPSTREAMTLS']._serialized_end=876
-  _globals['_CIRCUIT']._serialized_start=879
-  _globals['_CIRCUIT']._serialized_end=1067
-  _globals['_TIMEOUTS']._serialized_start=1069
-  _globals['_TIMEOUTS']._serialized_end=1143
-  _globals['_RETRIES']._serialized_start=1145
-  _globals['_RETRIES']._serialized_end=1200
-  _globals['_INSTANCE']._serialized_start=1203
-  _globals['_INSTANCE']._serialized_end=1422
-  _globals['_INSTANCE_METADATAENTRY']._serialized_start=1375
-  _globals['_INSTANCE_METADATAENTRY']._serialized_end=1422
-  _globals['_ROUTE']._serialized_start=1425
-  _globals['_ROUTE']._serialized_end=1667
-  _globals['_RATELIMIT']._serialized_start=1670
-  _globals['_RATELIMIT']._serialized_end=2042
-  _globals['_USER']._serialized_start=2044
-  _globals['_USER']._serialized_end=2105
-  _globals['_VERIFICATIONKEY']._serialized_start=2107
-  _globals['_VERIFICATIONKEY']._serialized_end=2171
-  _globals['_RESET']._serialized_start=2173
-  _globals['_RESET']._serialized_end=2231
+  _globals['_RESOURCE']._serialized_end=413
+  _globals['_RESOURCENAME']._serialized_start=415
+  _globals['_RESOURCENAME']._serialized_end=457
+  _globals['_SERVICE']._serialized_start=460
+  _globals['_SERVICE']._serialized_end=845
+  _globals['_UPSTREAMTLS']._serialized_start=847
+  _globals['_UPSTREAMTLS']._serialized_end=893
+  _globals['_CIRCUIT']._serialized_start=896
+  _globals['_CIRCUIT']._serialized_end=1084
+  _globals['_TIMEOUTS']._serialized_start=1086
+  _globals['_TIMEOUTS']._serialized_end=1160
+  _globals['_RETRIES']._serialized_start=1162
+  _globals['_RETRIES']._serialized_end=1217
+  _globals['_INSTANCE']._serialized_start=1220
+  _globals['_INSTANCE']._serialized_end=1439
+  _globals['_INSTANCE_METADATAENTRY']._serialized_start=1392
+  _globals['_INSTANCE_METADATAENTRY']._serialized_end=1439
+  _globals['_ROUTE']._serialized_start=1442
+  _globals['_ROUTE']._serialized_end=1808
+  _globals['_HEADERMATCH']._serialized_start=1810
+  _globals['_HEADERMATCH']._serialized_end=1931
+  _globals['_QUERYMATCH']._serialized_start=1933
+  _globals['_QUERYMATCH']._serialized_end=2053
+  _globals['_RATELIMIT']._serialized_start=2056
+  _globals['_RATELIMIT']._serialized_end=2428
+  _globals['_USER']._serialized_start=2430
+  _globals['_USER']._serialized_end=2491
+  _globals['_VERIFICATIONKEY']._serialized_start=2493
+  _globals['_VERIFICATIONKEY']._serialized_end=2557
+  _globals['_RESET']._serialized_start=2559
+  _globals['_RESET']._serialized_end=2617
 # @@protoc_insertion_point(module_scope)

@@ -156,10 +156,15 @@ class Resource(_message.Message):
     USER_FIELD_NUMBER: _builtins.int
     VERIFICATION_KEY_FIELD_NUMBER: _builtins.int
     RESET_FIELD_NUMBER: _builtins.int
+    CREATED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique among the resources of its kind. For an instance: "<service_name>/<instance_id>"."""
     revision: _builtins.int
     """etcd revision at which this resource last changed."""
+    created: _builtins.int
+    """etcd revision at which it was created, and not deleted since: of two routes with the same match the older one gets
+    the requests. 0 when unknown.
+    """
     @_builtins.property
     def service(self) -> Global___Service: ...
     @_builtins.property
@@ -186,10 +191,11 @@ class Resource(_message.Message):
         user: Global___User | None = ...,
         verification_key: Global___VerificationKey | None = ...,
         reset: Global___Reset | None = ...,
+        created: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "instance", b"instance", "rate_limit", b"rate_limit", "reset", b"reset", "route", b"route", "service", b"service", "user", b"user", "verification_key", b"verification_key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "instance", b"instance", "name", b"name", "rate_limit", b"rate_limit", "reset", b"reset", "revision", b"revision", "route", b"route", "service", b"service", "user", b"user", "verification_key", b"verification_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "created", b"created", "instance", b"instance", "name", b"name", "rate_limit", b"rate_limit", "reset", b"reset", "revision", b"revision", "route", b"route", "service", b"service", "user", b"user", "verification_key", b"verification_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["service", "instance", "route", "rate_limit", "user", "verification_key", "reset"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
@@ -500,8 +506,12 @@ class Route(_message.Message):
     TIMEOUT_FIELD_NUMBER: _builtins.int
     MAX_BODY_BYTES_FIELD_NUMBER: _builtins.int
     UPGRADES_FIELD_NUMBER: _builtins.int
+    PATH_REGEX_FIELD_NUMBER: _builtins.int
+    HEADERS_FIELD_NUMBER: _builtins.int
+    QUERY_FIELD_NUMBER: _builtins.int
+    METHOD_MISS_FIELD_NUMBER: _builtins.int
     prefix: _builtins.str
-    """Exactly one of prefix and path is set. A prefix matches whole path segments."""
+    """Exactly one of prefix, path and path_regex is set. A prefix matches whole path segments."""
     path: _builtins.str
     service_name: _builtins.str
     public: _builtins.bool
@@ -514,13 +524,19 @@ class Route(_message.Message):
     """Seconds until the whole response head must have arrived; 0 means the value of the service."""
     max_body_bytes: _builtins.int
     """Largest request body in bytes; 0 means no bound."""
+    path_regex: _builtins.str
+    """Matches paths that this regular expression (RE2) matches as a whole."""
+    method_miss: _builtins.int
+    """Status where all but the method matches: 404 or 405; 0 means 405."""
     @_builtins.property
     def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Host names without port, lower case; empty matches every host. "*.example.org" matches one or more leading labels."""
 
     @_builtins.property
     def methods(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Upper case; empty matches every method."""
+        """Upper case; empty matches every method. GET includes HEAD, unless method_miss is 404 or another route with the
+        match names HEAD.
+        """
 
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -534,6 +550,12 @@ class Route(_message.Message):
     def upgrades(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Protocols that a connection may be upgraded to (RFC 9110, 7.8), lower case, for instance "websocket"."""
 
+    @_builtins.property
+    def headers(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeaderMatch]:
+        """Conditions on header fields and query parameters, all of which must hold."""
+
+    @_builtins.property
+    def query(self) -> _containers.RepeatedCompositeFieldContainer[Global___QueryMatch]: ...
     def __init__(
         self,
         *,
@@ -550,14 +572,104 @@ class Route(_message.Message):
         timeout: _builtins.float = ...,
         max_body_bytes: _builtins.int = ...,
         upgrades: _abc.Iterable[_builtins.str] | None = ...,
+        path_regex: _builtins.str = ...,
+        headers: _abc.Iterable[Global___HeaderMatch] | None = ...,
+        query: _abc.Iterable[Global___QueryMatch] | None = ...,
+        method_miss: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hosts", b"hosts", "max_body_bytes", b"max_body_bytes", "methods", b"methods", "path", b"path", "prefix", b"prefix", "public", b"public", "rate_limits", b"rate_limits", "rewrite", b"rewrite", "scopes", b"scopes", "service_name", b"service_name", "strip_prefix", b"strip_prefix", "timeout", b"timeout", "upgrades", b"upgrades"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["headers", b"headers", "hosts", b"hosts", "max_body_bytes", b"max_body_bytes", "method_miss", b"method_miss", "methods", b"methods", "path", b"path", "path_regex", b"path_regex", "prefix", b"prefix", "public", b"public", "query", b"query", "rate_limits", b"rate_limits", "rewrite", b"rewrite", "scopes", b"scopes", "service_name", b"service_name", "strip_prefix", b"strip_prefix", "timeout", b"timeout", "upgrades", b"upgrades"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Route: _TypeAlias = Route  # noqa: Y015
+
+@_typing.final
+class HeaderMatch(_message.Message):
+    """A condition on a header field; one of exact, regex and present is set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    EXACT_FIELD_NUMBER: _builtins.int
+    REGEX_FIELD_NUMBER: _builtins.int
+    PRESENT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Lower case. Several fields of the name count as one, joined by ", "."""
+    exact: _builtins.str
+    """The whole value."""
+    regex: _builtins.str
+    """RE2; matches the whole value."""
+    present: _builtins.bool
+    """The field is there, with any value."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        exact: _builtins.str | None = ...,
+        regex: _builtins.str | None = ...,
+        present: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_exact", b"_exact", "_present", b"_present", "_regex", b"_regex", "exact", b"exact", "present", b"present", "regex", b"regex"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exact", b"_exact", "_present", b"_present", "_regex", b"_regex", "exact", b"exact", "name", b"name", "present", b"present", "regex", b"regex"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__exact: _TypeAlias = _typing.Literal["exact"]  # noqa: Y015
+    _WhichOneofArgType__exact: _TypeAlias = _typing.Literal["_exact", b"_exact"]  # noqa: Y015
+    _WhichOneofReturnType__present: _TypeAlias = _typing.Literal["present"]  # noqa: Y015
+    _WhichOneofArgType__present: _TypeAlias = _typing.Literal["_present", b"_present"]  # noqa: Y015
+    _WhichOneofReturnType__regex: _TypeAlias = _typing.Literal["regex"]  # noqa: Y015
+    _WhichOneofArgType__regex: _TypeAlias = _typing.Literal["_regex", b"_regex"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__exact) -> _WhichOneofReturnType__exact | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__present) -> _WhichOneofReturnType__present | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__regex) -> _WhichOneofReturnType__regex | None: ...
+
+Global___HeaderMatch: _TypeAlias = HeaderMatch  # noqa: Y015
+
+@_typing.final
+class QueryMatch(_message.Message):
+    """A condition on a query parameter, decoded; of several with the name the first counts. As HeaderMatch otherwise."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    EXACT_FIELD_NUMBER: _builtins.int
+    REGEX_FIELD_NUMBER: _builtins.int
+    PRESENT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    exact: _builtins.str
+    regex: _builtins.str
+    present: _builtins.bool
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        exact: _builtins.str | None = ...,
+        regex: _builtins.str | None = ...,
+        present: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_exact", b"_exact", "_present", b"_present", "_regex", b"_regex", "exact", b"exact", "present", b"present", "regex", b"regex"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exact", b"_exact", "_present", b"_present", "_regex", b"_regex", "exact", b"exact", "name", b"name", "present", b"present", "regex", b"regex"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__exact: _TypeAlias = _typing.Literal["exact"]  # noqa: Y015
+    _WhichOneofArgType__exact: _TypeAlias = _typing.Literal["_exact", b"_exact"]  # noqa: Y015
+    _WhichOneofReturnType__present: _TypeAlias = _typing.Literal["present"]  # noqa: Y015
+    _WhichOneofArgType__present: _TypeAlias = _typing.Literal["_present", b"_present"]  # noqa: Y015
+    _WhichOneofReturnType__regex: _TypeAlias = _typing.Literal["regex"]  # noqa: Y015
+    _WhichOneofArgType__regex: _TypeAlias = _typing.Literal["_regex", b"_regex"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__exact) -> _WhichOneofReturnType__exact | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__present) -> _WhichOneofReturnType__present | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__regex) -> _WhichOneofReturnType__regex | None: ...
+
+Global___QueryMatch: _TypeAlias = QueryMatch  # noqa: Y015
 
 @_typing.final
 class RateLimit(_message.Message):

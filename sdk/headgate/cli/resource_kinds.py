@@ -34,8 +34,12 @@ RESOURCES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
         (
             "prefix",
             "path",
+            "path_regex",
             "hosts",
             "methods",
+            "headers",
+            "query",
+            "method_miss",
             "service_name",
             "scopes",
             "public",

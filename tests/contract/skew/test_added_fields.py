@@ -33,7 +33,8 @@ def test_every_added_field_says_which_it_is(body: Any) -> None:
 
 def test_the_envelope_of_resources_has_no_field_that_could_narrow() -> None:
     bodies = {field.name for field in BODIES}
-    envelope = {field.name for field in pb.Resource.DESCRIPTOR.fields} - bodies
+    # Of two routes with the same match an older data plane refuses both, so it needs no age.
+    envelope = {field.name for field in pb.Resource.DESCRIPTOR.fields} - bodies - {"created"}
     assert envelope <= released()["headgate.v1.Resource"], "`model.capabilities` looks at kinds only"
 
 

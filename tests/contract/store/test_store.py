@@ -90,6 +90,16 @@ class TestTransactions:
         revision = await world.put("a", value=b"\x00\xff")
         assert await world.store.get(world.key("a")) == Entry(world.key("a"), b"\x00\xff", revision)
 
+    async def test_an_entry_carries_the_revision_of_its_creation(self, world: World) -> None:
+        first = await world.put("a")
+        second = await world.put("a")
+        found = await world.store.get(world.key("a"))
+        assert found is not None and (found.created, found.revision) == (first, second)
+        await world.store.commit({}, [Delete(world.key("a"))])
+        third = await world.put("a")
+        found = await world.store.get(world.key("a"))
+        assert found is not None and found.created == third
+
     async def test_an_entry_carries_the_revision_of_its_own_last_change(self, world: World) -> None:
         first = await world.put("a")
         await world.put("b")

@@ -14,7 +14,6 @@ import typer.main
 import yaml
 
 from controlplane.model.document import read_document
-from controlplane.model.resource_index import ResourceIndex
 from controlplane.model.resources import documents
 from controlplane.model.validate import check_references
 from controlplane.settings import Settings as ControlPlaneSettings
@@ -58,7 +57,7 @@ def test_a_file_is_valid(block: Block) -> None:
 @pytest.mark.parametrize("block", WHOLE, ids=lambda block: block.place)
 def test_a_translated_file_needs_nothing_else(block: Block) -> None:
     document = read_document(loaded(block))
-    assert check_references({}, ResourceIndex(), document.declared) == []
+    assert check_references({}, document.declared) == []
     assert document.warnings() == ()
 
 

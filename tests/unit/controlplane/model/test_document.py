@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from controlplane.model.document import read_document
-from controlplane.model.resource_index import ResourceIndex
 from controlplane.model.resources import RateLimit, Route, Scope
 from controlplane.model.validate import check_references
 
@@ -21,9 +20,7 @@ DEMO = Path(__file__).parents[4] / "examples" / "demo.yaml"
 
 def problems(raw: object) -> list[str]:
     read = read_document(raw)
-    return [
-        str(problem) for problem in (*read.problems, *check_references({}, ResourceIndex(), read.declared))
-    ]
+    return [str(problem) for problem in (*read.problems, *check_references({}, read.declared))]
 
 
 def test_an_empty_document_is_right_and_declares_nothing() -> None:
@@ -150,7 +147,7 @@ sections = st.sampled_from(["services", "routes", "scopes", "users", "rate_limit
 @given(st.dictionaries(sections, st.lists(resources | json_values, max_size=3) | json_values, max_size=4))
 def test_no_document_breaks_the_reader(raw: dict[str, object]) -> None:
     read = read_document(raw)
-    check_references({}, ResourceIndex(), read.declared)
+    check_references({}, read.declared)
     assert read.problems or all(item.resource is not None for item in read.declared)
 
 

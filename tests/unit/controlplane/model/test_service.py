@@ -56,10 +56,10 @@ BAD: list[tuple[str, object, str, str]] = [
     ("service", [], "", "must be an object, not a list"),
     ("service", None, "", "must be an object, not nothing"),
     ("service", {}, "service_name", "is required"),
-    ("service", service(service_name=""), "service_name", "1 to 63 lower-case letters"),
-    ("service", service(service_name="a" * 64), "service_name", "1 to 63 lower-case letters"),
+    ("service", service(service_name=""), "service_name", "1 to 253 lower-case letters"),
+    ("service", service(service_name="a" * 254), "service_name", "1 to 253 lower-case letters"),
     # The data plane's built-in resources have such names.
-    ("service", service(service_name="headgate:status"), "service_name", "1 to 63 lower-case letters"),
+    ("service", service(service_name="headgate:status"), "service_name", "1 to 253 lower-case letters"),
     ("service", service(service_name="Orders"), "service_name", "lower-case"),
     ("service", service(service_name="a/b"), "service_name", "lower-case"),
     ("service", service(service_name="a\n"), "service_name", "lower-case"),

@@ -107,9 +107,8 @@ def test_an_inconsistent_store_is_never_a_snapshot() -> None:
         build(stored, 30)
     assert [str(problem) for problem in caught.value.problems] == [
         "route/a.scopes[0]: scope 'gone' does not exist",
-        "route/b.prefix: matches the same requests as route 'a'",
         "route/worse: service_name: is required",
-        "route/worse: prefix: is required, or path",
+        "route/worse: prefix: is required, or path, or path_regex",
         "scope/bad: is not JSON",
         "user/u.scopes[0]: scope 'gone' does not exist",
     ]

@@ -39,6 +39,7 @@ def test_keys_that_are_no_text_survive() -> None:
 def test_an_entry() -> None:
     pair = pb.KeyValue(key=b"/a", value=b"v", mod_revision=7, create_revision=3, version=2, lease=9)
     assert entry(pair) == Entry("/a", b"v", 7, 9)
+    assert entry(pair).created == 3
 
 
 def test_a_transaction() -> None:

@@ -75,11 +75,15 @@ def test_every_dangling_reference_is_told() -> None:
     ]
 
 
-def test_two_routes_for_the_same_requests() -> None:
-    other = UnlinkedRoute(Route("other", "orders", prefix="/orders"))
-    assert problems(ResourceSet.of(ORDERS, BURST, ROUTE, other)) == [
-        "route/other: matches the same requests as route 'orders'"
-    ]
+def test_of_two_routes_for_the_same_requests_the_older_one_answers() -> None:
+    """HTTPRouteRule.matches (apis/v1/httproute_types.go): the oldest route, then the first by name."""
+    older = UnlinkedRoute(Route("z", "orders", prefix="/orders", created=3))
+    newer = UnlinkedRoute(Route("a", "orders", prefix="/orders", created=4))
+    twin = UnlinkedRoute(Route("y", "orders", prefix="/orders", created=3))
+    table = build(ResourceSet.of(ORDERS, newer, older))
+    assert table.router.match("any.host", "/orders", "GET") is table.routes["z"]
+    table = build(ResourceSet.of(ORDERS, newer, older, twin))
+    assert table.router.match("any.host", "/orders", "GET") is table.routes["y"]
 
 
 def test_the_same_prefix_under_another_host_or_method_is_another_match() -> None:
@@ -130,7 +134,7 @@ def seen(table: Table) -> list[object]:
         for host in ("any.host", "other.host", "else")
         for method in ("GET", "POST")
     ]
-    return [table.routes, table.services, table.instances, table.limits, table.users, table.matches, paths]
+    return [table.routes, table.services, table.instances, table.limits, table.users, paths]
 
 
 @pytest.mark.parametrize("seed", range(20))

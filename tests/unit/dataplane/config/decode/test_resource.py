@@ -166,7 +166,8 @@ def test_a_route() -> None:
         "orders",
         prefix="/orders",
         hosts=("example.org", "*.example.org"),
-        methods=frozenset({"GET", "POST"}),
+        methods=frozenset({"GET", "HEAD", "POST"}),
+        head_follows=True,
         scopes=frozenset({"orders:read"}),
         rewrite="/v2",
         timeout=2.5,
@@ -182,6 +183,14 @@ def test_a_route() -> None:
         ({"prefix": ""}, "prefix"),
         ({"prefix": "/a", "path": "/b"}, "prefix"),
         ({"prefix": "orders"}, "prefix"),
+        ({"prefix": "/a", "path_regex": "/b"}, "prefix"),
+        ({"prefix": "", "path_regex": "/(a"}, "path_regex"),
+        ({"method_miss": 403}, "method_miss"),
+        ({"headers": [pb.HeaderMatch(name="a b", exact="x")]}, "headers[0].name"),
+        ({"headers": [pb.HeaderMatch(name="a")]}, "headers[0]"),
+        ({"headers": [pb.HeaderMatch(name="a", exact="x", regex="y")]}, "headers[0]"),
+        ({"headers": [pb.HeaderMatch(name="a", present=False)]}, "headers[0]"),
+        ({"query": [pb.QueryMatch(name="a", regex="[")]}, "query[0].regex"),
         ({"path": "orders"}, "path"),
         ({"hosts": ["ok", "Example.org"]}, "hosts[1]"),
         ({"hosts": ["example.org:80"]}, "hosts[0]"),
@@ -207,7 +216,7 @@ def test_a_method_that_is_not_served_is_no_problem() -> None:
     """A store from before may hold some, and one such route must not stop all others from being updated."""
     resource = wire.route("orders", service_name="orders", prefix="/orders", methods=["TRACE", "GET"])
     route = decode(resource)
-    assert isinstance(route, UnlinkedRoute) and route.route.methods == {"TRACE", "GET"}
+    assert isinstance(route, UnlinkedRoute) and route.route.methods == {"TRACE", "GET", "HEAD"}
 
 
 def test_a_rate_limit() -> None:

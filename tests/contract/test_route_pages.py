@@ -1,0 +1,72 @@
+"""The example of each guide about routes, through both planes: document, wire, table, decision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from controlplane.model.document import read_document
+from controlplane.model.stored import Stamped
+from controlplane.rpc.wire.resource_messages import resource as encode
+from dataplane.config.decode import decode
+from dataplane.config.table import Item
+from dataplane.gateway.policy.resources import Instance
+from dataplane.gateway.refusals import respond
+from dataplane.proxy.exchange import Exchange
+from tests.support.pages import DOCS, blocks
+from tests.unit.dataplane.gateway.line import Line
+
+
+def example(page: Path, number: int = 0) -> Any:
+    """A YAML block of a page, read."""
+    return yaml.safe_load([block for block in blocks(page) if block.language == "yaml"][number].text)
+
+
+def items(document: Any) -> list[Item]:
+    """What data planes make of a document, with an instance of each service."""
+    read = read_document(document)
+    assert read.problems == ()
+    found: list[Item] = []
+    for position, one in enumerate(read.declared, 1):
+        assert one.resource is not None
+        if type(one.resource).DATA_PLANES:
+            found.append(decode(encode(Stamped(one.resource, position, created=position))))
+        if one.kind == "service":
+            found.append(Instance(one.name, "1", "127.0.0.1", 80 + position))
+    return found
+
+
+def answer(line: Line, path: str, *fields: tuple[bytes, bytes], **request: Any) -> tuple[str, Exchange]:
+    """The route of a request, or the status of the refusal."""
+    refusal, exchange = line.ask(path, *fields, **request)
+    if refusal is not None:
+        return str(respond(refusal).status), exchange
+    assert exchange.plan is not None
+    return exchange.plan.route_name, exchange
+
+
+MATCHED: list[tuple[str, str, dict[bytes, bytes], str]] = [
+    # method and host, target, header fields, route: the table of the page
+    ("GET", "/shop/cart", {}, "shop"),
+    ("GET", "/shopping", {}, "404"),
+    ("GET", "/shop/cart", {b"X-Version": b"2"}, "shop-next"),
+    ("GET", "/shop/cart", {b"x-version": b"22"}, "shop"),
+    ("GET", "/shop?beta", {}, "shop-beta"),
+    ("GET", "/shop?beta=1", {b"X-Version": b"2"}, "shop-next"),
+    ("HEAD", "/report", {}, "report"),
+    ("POST", "/report", {}, "405"),
+    ("GET www.example.org", "/archive/1999", {}, "years"),
+    ("GET www.example.org", "/archive/1999/x", {}, "404"),
+    ("GET", "/archive/1999", {}, "404"),
+]
+
+
+@pytest.mark.parametrize(("sender", "target", "fields", "route"), MATCHED)
+def test_the_guide_to_matching(sender: str, target: str, fields: dict[bytes, bytes], route: str) -> None:
+    line = Line(*items(example(DOCS / "how-to" / "routing.md")))
+    method, _, host = sender.partition(" ")
+    request = {"method": method.encode(), "host": host.encode() or b"any.example"}
+    assert answer(line, target, *fields.items(), **request)[0] == route
