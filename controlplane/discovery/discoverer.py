@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from controlplane.commands.executor import Executor
@@ -13,10 +14,12 @@ from controlplane.commands.plans.discovery import Discover, Forget, differs, dis
 from controlplane.discovery.answer import Answer
 from controlplane.discovery.counts import DiscoveryCounts
 from controlplane.discovery.intervals import Intervals
+from controlplane.discovery.resignation import Resignation
 from controlplane.model.discovered import Discovered
 from controlplane.model.discovery import Discovery
 from controlplane.signal import Signal
 from controlplane.store import Conflict, StoreError, StoreUnavailable
+from controlplane.store.election import Deposed
 
 logger = logging.getLogger(__name__)
 
@@ -76,9 +79,11 @@ class Discoverer:
         executor: Executor,
         sources: Sources,
         counts: DiscoveryCounts,
+        resignation: Resignation | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`clock` gives Unix seconds."""
+        self._resignation = resignation or Resignation()
         self._known = known
         self._executor = executor
         self._sources = sources
@@ -97,31 +102,70 @@ class Discoverer:
         self._timer: asyncio.Handle | None = None
         """Starts the next round when a service may be written again."""
         self._wake = asyncio.Event()
+        self._said = ""
+        """The problem of the store that was logged last."""
 
     async def run(self) -> None:
-        """Discover until cancelled. Raises StoreError when another control plane leads."""
+        """Discover until cancelled, or until the sources have been silent for so long that another control plane is to
+        try. Raises Deposed when another one leads."""
         self._counts.leads = True
         try:
             with self._known.changed.wakes(self._wake):
-                self._wake.set()
-                while True:
-                    await self._wake.wait()
-                    self._wake.clear()
-                    await asyncio.sleep(await self._steady_round())
+                await self._lead()
         finally:
             self._counts.leads = False
             self._wake_after(0.0)
             await self._sources.stop()
 
+    async def _lead(self) -> None:
+        self._resignation.begin()
+        self._wake.set()
+        due: float | None = None
+        while due is None or due > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(due):
+                    await self._wake.wait()
+            self._wake.clear()
+            await asyncio.sleep(await self._steady_round())
+            now = asyncio.get_running_loop().time()
+            due = self._resignation.due_in(now, answered=self._answered())
+        self._resignation.resign()
+        logger.warning("discovery is left to another control plane: its sources do not answer this one")
+
+    def _answered(self) -> bool | None:
+        """Whether sources answer, all together and those of Kubernetes; None while that is not known."""
+        kubernetes = [name for name, one in self._wanted.items() if one.kubernetes is not None]
+        found = {self._any_answered(names) for names in (kubernetes, self._wanted) if names}
+        if False in found:
+            return False
+        return True if found == {True} else None
+
+    def _any_answered(self, names: Collection[str]) -> bool | None:
+        answers = [self._answers[name] for name in names if name in self._answers]
+        if any(one.instances is not None for one in answers):
+            return True
+        return None if len(answers) < len(names) else False
+
     async def _steady_round(self) -> float:
-        """Seconds until the next one. A store that does not answer costs no answer of a source."""
+        """Seconds until the next one. A store that does not take an answer costs no answer of a source."""
         try:
             await self._round()
-        except (Conflict, StoreUnavailable) as error:
-            logger.debug("discovery is not written", extra={"reason": str(error)})
+        except Deposed:
+            raise
+        except StoreError as error:
+            self._note(error)
             self._wake.set()
             return RETRY
+        self._said = ""
         return GATHER
+
+    def _note(self, error: StoreError) -> None:
+        """Outages and conflicts are ordinary, and end by themselves."""
+        if isinstance(error, Conflict | StoreUnavailable):
+            logger.debug("discovery is not written", extra={"reason": str(error)})
+        elif str(error) != self._said:
+            logger.warning("discovery cannot be written", extra={"reason": str(error)})
+            self._said = str(error)
 
     def tell(self, service_name: str, source: Discovery, answer: Answer) -> None:
         """A source has answered. One that is not wanted any more may still do so while it is stopped."""

@@ -8,6 +8,7 @@ import time
 from controlplane.commands.executor import Executor
 from controlplane.discovery.counts import DiscoveryCounts
 from controlplane.discovery.discoverer import Discoverer, Sources
+from controlplane.discovery.resignation import Resignation
 from controlplane.distribute.watcher import Watcher
 from controlplane.identity import Hasher
 from controlplane.store import Election, Store
@@ -19,9 +20,10 @@ async def run(
 ) -> None:
     """Wait for the first service with discovery, then take part in the election until cancelled."""
     await _needed(watcher)
+    resignation = Resignation()
 
     async def discover(fenced: FencedStore) -> None:
-        await Discoverer(watcher, Executor(fenced, hasher, time.time), sources, counts).run()
+        await Discoverer(watcher, Executor(fenced, hasher, time.time), sources, counts, resignation).run()
 
     await Election(store, "discovery", candidate).run(discover)
 
