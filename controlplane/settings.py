@@ -243,7 +243,8 @@ class Settings(BaseSettings):
     """Comma separated networks that services may register although they are loopback, link-local, multicast or
     reserved; for instance 127.0.0.0/8 where data planes and services share one machine."""
     register_deny: Networks = ()
-    """Comma separated networks that services must not register, in addition to the special networks."""
+    """Comma separated networks that services must not register, in addition to the special networks. Host names are not
+    looked up here: set it on the data planes, too."""
     unix_sockets: Folders = ()
     """Comma separated folders in which services may register Unix sockets (unix:/path), also below them. Set it as on
     the data planes, which connect to no other."""

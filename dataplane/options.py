@@ -55,6 +55,8 @@ class WorkerOptions:
     """Networks whose connections begin with a PROXY header."""
     register_allow: tuple[str, ...] = ()
     """Special-purpose networks that instance host names may resolve to, for instance loopback."""
+    register_deny: tuple[str, ...] = ()
+    """Networks that they must not resolve to."""
     unix_sockets: tuple[str, ...] = ()
     """Folders in which instances may listen on Unix sockets."""
     folder_fd: int = -1
@@ -81,6 +83,7 @@ class WorkerOptions:
         fields["trusted_proxies"] = tuple(fields["trusted_proxies"])
         fields["proxy_protocol_from"] = tuple(fields["proxy_protocol_from"])
         fields["register_allow"] = tuple(fields["register_allow"])
+        fields["register_deny"] = tuple(fields["register_deny"])
         fields["unix_sockets"] = tuple(fields["unix_sockets"])
         if (log := fields["access_log"]) is not None:
             lists = {"fields": tuple(log["fields"]), "redact": tuple(log["redact"])}

@@ -127,6 +127,8 @@ class Settings(BaseSettings):
     register_allow: Networks = ()
     """Comma separated loopback, link-local, multicast or reserved networks that host names of instances may resolve to.
     Set it as on the control planes, which check instances registered by address."""
+    register_deny: Networks = ()
+    """Comma separated networks that host names of instances must not resolve to. Set it as on the control planes."""
     unix_sockets: Folders = ()
     """Comma separated folders in which instances may listen on Unix sockets (unix:/path), also below them. Without it,
     such instances are unhealthy. Set it as on the control planes, if services register such instances."""

@@ -32,11 +32,13 @@ class ForbiddenAddress(OSError):
 
 
 class Targets:
-    """The rules, with their exceptions."""
+    """The rules, with their exceptions and additions."""
 
-    def __init__(self, allow: Iterable[str] = ()) -> None:
-        """`allow` are networks whose addresses names may have although they are special, in CIDR notation."""
+    def __init__(self, allow: Iterable[str] = (), deny: Iterable[str] = ()) -> None:
+        """`allow` are networks whose addresses names may have although they are special, `deny` those whose addresses
+        they must not have, in CIDR notation."""
         self._allow = tuple(ip_network(network) for network in allow)
+        self._deny = tuple(ip_network(network) for network in deny)
 
     def permitted(self, host: str, addresses: tuple[str, ...]) -> tuple[str, ...]:
         """The allowed addresses of `host`. Raises ForbiddenAddress if there are addresses, but none is allowed."""
@@ -53,6 +55,11 @@ class Targets:
         return tuple(found)
 
     def _complaint(self, host: str, text: str) -> str | None:
+        if any(_parsed(text) in network for network in self._deny):
+            return (
+                f"{host} resolves to {text}, and is not called: the address is in a network of REGISTER_DENY of the "
+                "data planes"
+            )
         what = _special(text)
         if what is None or any(_parsed(text) in network for network in self._allow):
             return None

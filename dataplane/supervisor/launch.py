@@ -84,6 +84,7 @@ class Launcher:
             send_via=settings.send_via,
             proxy_protocol_from=tuple(map(str, settings.proxy_protocol_from)),
             register_allow=tuple(map(str, settings.register_allow)),
+            register_deny=tuple(map(str, settings.register_deny)),
             unix_sockets=settings.unix_sockets,
             status_host=host,
             status_port=port,

@@ -69,7 +69,7 @@ class Supervisor:
         self._health_sent = True
         self._leaving: dict[str, int] = {}
         self._checker = EndpointChecker(
-            Lookups(targets=Targets(map(str, settings.register_allow))),
+            Lookups(targets=Targets(map(str, settings.register_allow), map(str, settings.register_deny))),
             Connector(UnixSockets(settings.unix_sockets)),
         )
         self._stats = NodeStats()

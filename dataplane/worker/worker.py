@@ -107,7 +107,7 @@ class Worker:
             pool,
             bounds,
             trusted,
-            Lookups(targets=Targets(options.register_allow)),
+            Lookups(targets=Targets(options.register_allow, options.register_deny)),
             Connector(UnixSockets(options.unix_sockets)),
             trace_sampling=options.trace_sampling,
             send_via=options.send_via,

@@ -155,5 +155,5 @@ def test_who_is_believed_and_what_may_be_registered_is_set() -> None:
     assert found["REGISTER_ALLOW"]["value"] == "127.0.0.0/8"
     beside = environment(render({**NEEDED, "controlplane": networks}), "dataplane")
     assert beside["REGISTER_ALLOW"]["value"] == "127.0.0.0/8"
-    assert found["REGISTER_DENY"]["value"] == "10.1.0.0/16"
+    assert found["REGISTER_DENY"]["value"] == beside["REGISTER_DENY"]["value"] == "10.1.0.0/16"
     assert not {"TRUSTED_PROXIES", "REGISTER_ALLOW"} & set(environment(render(NEEDED), "controlplane"))

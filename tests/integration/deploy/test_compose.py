@@ -130,7 +130,8 @@ def test_planes_believe_the_balancer_and_each_other() -> None:
     assert by_default(SERVICES["gateway"]["environment"]["PROXY_PROTOCOL_FROM"]) == balancer
     trusted = by_default(SERVICES["controlplane"]["environment"]["TRUSTED_PROXIES"])
     assert trusted == f"{balancer},{dynamic}"
-    assert by_default(SERVICES["controlplane"]["environment"]["REGISTER_DENY"]) == str(subnet)
+    for plane in ("controlplane", "gateway"):
+        assert by_default(SERVICES[plane]["environment"]["REGISTER_DENY"]) == str(subnet)
 
 
 def test_control_planes_advertise_their_address_in_the_network_of_the_planes() -> None:

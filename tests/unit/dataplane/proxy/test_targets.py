@@ -33,6 +33,16 @@ def test_networks_that_are_allowed() -> None:
     assert targets.permitted("a", ("169.254.7.1", "169.254.8.1", "::1")) == ("169.254.7.1", "::1")
 
 
+@pytest.mark.parametrize("address", ["10.1.2.3", "::ffff:10.1.2.3", "127.0.0.1", "fd00:1::7"])
+def test_networks_that_are_denied(address: str) -> None:
+    """Also those that are allowed, as at the control planes."""
+    targets = Targets(["127.0.0.0/8"], ["10.1.0.0/16", "127.0.0.0/24", "fd00:1::/32"])
+    for name in ("orders.example", "localhost"):
+        with pytest.raises(ForbiddenAddress, match="REGISTER_DENY"):
+            targets.permitted(name, (address,))
+        assert targets.permitted(name, (address, "10.2.0.1")) == ("10.2.0.1",)
+
+
 @pytest.mark.parametrize("name", ["localhost", "LOCALHOST", "orders.localhost", "ip6-loopback", "localhost."])
 def test_loopback_names_say_so_themselves(name: str) -> None:
     assert Targets().permitted(name, ("127.0.0.1", "::1")) == ("127.0.0.1", "::1")
