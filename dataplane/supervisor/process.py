@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import os
+import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from dataplane.channel import MAX_REPORT, Channel, Kind, read_json
@@ -22,6 +24,10 @@ MAX_UNREAD = 4 * 1024 * 1024
 """Bytes of its backlog beyond which a worker is sent no more answers about limits."""
 SECRETS = ("DATAPLANE_TOKEN", "REDIS_URL", "REDIS_SENTINEL_PASSWORD")
 """Removed from a worker's environment, which a child or a crash report may show."""
+
+UNHEARD = frozenset({signal.SIGINT, signal.SIGHUP, signal.SIGUSR1})
+"""Signals that are for the supervisor, although a terminal, or who rotates logs, may send them to workers too. Workers
+have them blocked from their first instruction on: until they could handle them, each would end the process."""
 
 _log = logging.getLogger(__name__)
 
@@ -197,13 +203,14 @@ async def spawn(
     inherited = [each.fileno() for each in (theirs, *listeners)]
     try:
         text = options(*inherited).to_json()
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "dataplane.worker", text),
-            stdin=asyncio.subprocess.DEVNULL,
-            pass_fds=inherited if folder_fd < 0 else [*inherited, folder_fd],
-            env=environment(os.environ),
-        )
+        with _unheard():
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-m", "dataplane.worker", text),
+                stdin=asyncio.subprocess.DEVNULL,
+                pass_fds=inherited if folder_fd < 0 else [*inherited, folder_fd],
+                env=environment(os.environ),
+            )
     except BaseException:
         ours.close()
         raise
@@ -211,3 +218,14 @@ async def spawn(
         theirs.close()
     channel = Channel(*await asyncio.open_connection(sock=ours), MAX_REPORT)
     return WorkerProcess(index, process, channel, Liveness(timeout))
+
+
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
+    """Block these signals here; processes that are started in the block inherit that. The event loop starts a process
+    before it waits for anything, so blocks may overlap."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, UNHEARD)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, UNHEARD)

@@ -283,6 +283,8 @@ class Workers:
         self._changed.set()
 
     def _begin(self, worker: WorkerProcess) -> None:
+        # It has opened the file already: logs may have been rotated before it was among the workers.
+        worker.reopen_log()
         worker.set_unavailable(self.unavailable)
         if self._redis:
             worker.set_redis(self._redis)

@@ -121,7 +121,8 @@ class Worker:
 
     async def run(self) -> None:
         """Serve until a drain or the end of the supervisor; then finish the requests in flight."""
-        self._handle_signals()
+        # Those that are for the supervisor alone are blocked (see its `process.UNHEARD`).
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, self._drain.set)
         following = asyncio.create_task(self._follow(), name="channel")
         following.add_done_callback(lambda _: self._drain.set())
         counting = asyncio.create_task(self._report_stats(), name="statistics")
@@ -149,16 +150,6 @@ class Worker:
         """The start of the listeners has ended: drain if it failed."""
         if not serving.cancelled() and serving.exception() is not None:
             self._drain.set()
-
-    def _handle_signals(self) -> None:
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self._drain.set)
-        # Ctrl-C signals the whole process group; the supervisor decides when to drain.
-        loop.add_signal_handler(signal.SIGINT, lambda: None)
-        # So may the program that rotates logs; the supervisor passes it on.
-        loop.add_signal_handler(signal.SIGUSR1, lambda: None)
-        # A closed terminal does the same. The end of the channel, not SIGHUP, means that the supervisor has ended.
-        loop.add_signal_handler(signal.SIGHUP, lambda: None)
 
     async def _follow(self) -> None:
         """Handle the supervisor's frames one at a time, with traffic in between."""

@@ -63,6 +63,24 @@ async def test_sigterm_waits_no_longer_than_the_drain_timeout(
             await under_way
 
 
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGHUP, signal.SIGINT])
+async def test_signals_for_the_supervisor_do_not_end_workers(
+    tmp_path: Path, controlplane: FakeControlPlane, number: signal.Signals
+) -> None:
+    """Not even one that is still starting."""
+    async with DataPlane(tmp_path, controlplane.address) as node:
+        await node.started()
+        (before,) = node.workers()
+        before.send_signal(number)
+        assert (await node.get("/orders/1")).status_code == 200
+        before.kill()
+        await eventually(lambda: node.workers() not in ([before], []))
+        (after,) = node.workers()
+        after.send_signal(number)
+        await eventually(lambda: _served(node))
+        assert [worker.pid for worker in node.workers()] == [after.pid]
+
+
 async def test_a_second_signal_does_not_wait(
     tmp_path: Path, controlplane: FakeControlPlane, orders: Instance
 ) -> None:

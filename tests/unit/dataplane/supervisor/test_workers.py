@@ -33,6 +33,7 @@ class Worker:
         self.heard: list[object] = []
         self.leaving: dict[str, int] = {}
         self.serving = False
+        self.log_opened = 1
         self._gone = asyncio.Event()
         self._answered: Callable[[], None] = lambda: None
 
@@ -50,6 +51,9 @@ class Worker:
 
     def set_unavailable(self, unavailable: list[str]) -> None:
         self.heard.append(list(unavailable))
+
+    def reopen_log(self) -> None:
+        self.log_opened += 1
 
     def serve(self) -> None:
         self.heard.append("serve")
@@ -223,6 +227,27 @@ async def test_health_reaches_every_worker() -> None:
     async with running(world) as workers:
         workers.set_unavailable(["orders/o-2"])
         assert all(worker.heard[-1] == ["orders/o-2"] for worker in world.born)
+
+
+async def test_a_rotation_of_logs_reaches_workers_that_start_meanwhile() -> None:
+    """They have opened the file, and are not among the workers yet."""
+    world = World()
+    ready, real = asyncio.Event(), world.spawn
+
+    async def spawn(index: int) -> Worker:
+        worker = await real(index)
+        await ready.wait()
+        return worker
+
+    world.workers._spawn = cast(Any, spawn)
+    task = asyncio.create_task(world.workers.run())
+    await eventually(lambda: len(world.born) == 2)
+    world.workers.reopen_logs()
+    ready.set()
+    await eventually(lambda: world.workers.running == 2)
+    assert [worker.log_opened for worker in world.born] == [2, 2]
+    world.workers.drain()
+    await within(task, 30)
 
 
 async def test_nothing_is_started_while_draining() -> None:
