@@ -21,7 +21,7 @@ _HEADER = struct.Struct(">IB")
 
 @unique
 class Kind(IntEnum):
-    """The kind of a frame. Below 10, 20 and 21: from the supervisor to a worker; others: to the supervisor."""
+    """The kind of a frame. Below 10 and above 19: from the supervisor to a worker; others: to the supervisor."""
 
     PART = 1
     """A part of a change, with more to follow: protobuf headgate.v1.Delta."""
@@ -44,6 +44,11 @@ class Kind(IntEnum):
     SHARES = 20
     """JSON list of [limit, counts_by, starter, pace, until]: shares of this worker's predecessors in limits of the
     fleet (`headgate_api.leases.successor`); sent before the first change if there are any."""
+    PORTS = 22
+    """JSON list of ports: their bound sockets have been passed over the other socket pair (`worker.ports`), as one
+    message; sent before the change that needs them."""
+    CLOSE = 23
+    """JSON list of ports: close them, and drain their connections."""
     REOPEN = 21
     """Open the file of the access log again: it has been rotated."""
     DRAIN = 5

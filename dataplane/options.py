@@ -59,6 +59,8 @@ class WorkerOptions:
     """Networks that they must not resolve to."""
     unix_sockets: tuple[str, ...] = ()
     """Folders in which instances may listen on Unix sockets."""
+    ports_fd: int = -1
+    """The worker's end of the socket pair over which the supervisor passes sockets of listeners; -1 without one."""
     folder_fd: int = -1
     """The folder of the cached configuration, -1 without one: locked as long as a process that may spend leased tokens
     has it open."""

@@ -181,6 +181,8 @@ class Resource(Part):
     """Fields that name other resources, which must exist: by field the kind; `scopes[]` is a list of names."""
     SPARSE: ClassVar[tuple[str, ...]] = ()
     """Fields that the store holds only if they differ from their defaults: earlier control planes do not know them."""
+    GIVEN: ClassVar[frozenset[str]] = frozenset()
+    """Names that can be referred to although no resource has them: they stand for something of the settings."""
     DATA_PLANES: ClassVar[bool] = True
     """Whether data planes are sent it, in the field of `headgate.v1.Resource` that is called like the kind."""
     DOCUMENTS: ClassVar[bool] = True

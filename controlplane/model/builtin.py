@@ -7,6 +7,7 @@ from typing import Final
 
 from controlplane.model.access import ADMIN, READ
 from controlplane.model.expressions import compiled
+from controlplane.model.listener import DEFAULT
 from controlplane.model.resource_index import ResourceIndex
 from controlplane.model.resources import Resource, ResourceId, Route, Service
 
@@ -37,6 +38,7 @@ ADMIN_PATHS: Final = frozenset(
         "history",
         "issuers",
         "openapi.json",
+        "listeners",
         "rate-limits",
         "rollback",
         "rollouts",
@@ -87,13 +89,21 @@ def _chosen(index: ResourceIndex, changed: Mapping[str, Route | None]) -> Route 
         routes = [route for route in there.values() if route is not None]
         for route in sorted(routes, key=lambda one: not one.methods):
             reads = not route.methods or _READ in route.methods
-            if reads and not route.hosts and route.prefix == prefix and not (route.headers or route.query):
+            plain = not (route.hosts or route.headers or route.query or _elsewhere(route))
+            if reads and plain and route.prefix == prefix:
                 return route
     return None
 
 
 def _covers(route: Resource | None) -> bool:
-    return isinstance(route, Route) and not route.hosts and route.prefix in (_API, "/api", "/")
+    if not isinstance(route, Route) or route.hosts or _elsewhere(route):
+        return False
+    return route.prefix in (_API, "/api", "/")
+
+
+def _elsewhere(route: Route) -> bool:
+    """Whether the listener of the settings does not serve it."""
+    return bool(route.listeners) and DEFAULT not in route.listeners
 
 
 def _leads(route: Route | None) -> bool:
@@ -109,7 +119,7 @@ def _leads(route: Route | None) -> bool:
 
 def _shadowed(route: Resource | None) -> str:
     """The path of the admin API that a route takes; empty for none."""
-    if not isinstance(route, Route) or route.hosts or _leads(route):
+    if not isinstance(route, Route) or route.hosts or _leads(route) or _elsewhere(route):
         return ""
     if route.path_regex is not None:
         expression = compiled(route.path_regex)

@@ -16,10 +16,11 @@ from controlplane.model.capabilities import Need, Needs, needs, updated
 from controlplane.model.discovered import Discovered
 from controlplane.model.discovery import Discovery
 from controlplane.model.lineage import UNKNOWN, Lineage
+from controlplane.model.listener import clashing
 from controlplane.model.names import Names
 from controlplane.model.problems import InconsistentConfig, Problem
 from controlplane.model.resource_index import ResourceIndex
-from controlplane.model.resources import Instance, Resource, ResourceId, Service, User, model_of
+from controlplane.model.resources import Instance, Listener, Resource, ResourceId, Service, User, model_of
 from controlplane.model.snapshot import EMPTY, GROUPED, Snapshot, regrouped
 from controlplane.model.stored import (
     CHANGE,
@@ -158,6 +159,7 @@ class Config:
             self._index.remove(identity, stamped.resource)
             self._names.remove(identity)
             self._link(stamped, present=False)
+            self._touch_sharing(stamped.resource)
         self._touch(identity)
 
     def differing(self, entries: Collection[E]) -> tuple[list[str], list[E]]:
@@ -274,6 +276,7 @@ class Config:
         self._index.add(identity, stamped.resource)
         self._names.add(identity)
         self._link(stamped, present=True)
+        self._touch_sharing(stamped.resource)
         self._touch(identity)
 
     def _own(self) -> dict[ResourceId, Stamped]:
@@ -335,6 +338,10 @@ class Config:
         # Instances are published with their service only.
         self._outdated.update(one for one in needing if one[0] == "instance")
 
+    def _touch_sharing(self, resource: Resource) -> None:
+        if isinstance(resource, Listener):
+            self._unchecked.update(("listener", name) for name in self._index.sharing(resource.port))
+
     def _all_problems(self) -> list[Problem]:
         while self._unchecked:
             self._check(self._unchecked.pop())
@@ -345,7 +352,12 @@ class Config:
             yield from self._unreadable[identity][1]
         if (stamped := self._resources.get(identity)) is None or identity[0] == "instance":
             return
-        yield from dangling("/".join(identity), identity[0], vars(stamped.resource), self._exists)
+        resource, where = stamped.resource, "/".join(identity)
+        yield from dangling(where, identity[0], vars(resource), self._exists)
+        if isinstance(resource, Listener):
+            # The later one is reported; of two that were changed at once, neither comes first.
+            others = self._index.sharing(resource.port).values()
+            yield from clashing(where, resource, (one for one in others if one.name < resource.name))
 
     def _exists(self, identity: ResourceId) -> bool:
         # An entry that does not parse exists: its own problem is reported elsewhere.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Set
 
 from controlplane.model.match import HeaderMatch, QueryMatch
-from controlplane.model.resources import Resource, ResourceId, Route, references
+from controlplane.model.resources import Listener, Resource, ResourceId, Route, references
 
 Match = tuple[str, str | None, str | None, str | None, frozenset[HeaderMatch | QueryMatch]]
 """Host (empty for every one), prefix, path, regular expression, conditions."""
@@ -22,6 +22,8 @@ class ResourceIndex:
     def __init__(self, resources: Mapping[ResourceId, Resource] | None = None) -> None:
         self._needing: dict[ResourceId, set[ResourceId]] = {}
         self._matching: dict[Match, dict[str, Route]] = {}
+        self._ports: Mapping[int, Mapping[str, Listener]] = {}
+        """Listeners by port and name. Never changed, but replaced: there are few."""
         self._shared = False
         """Whether a frozen copy has the same dictionaries."""
         self._own: set[object] | None = None
@@ -32,7 +34,7 @@ class ResourceIndex:
     def frozen(self) -> ResourceIndex:
         """A copy as of now; see the class."""
         copy = ResourceIndex()
-        copy._needing, copy._matching = self._needing, self._matching
+        copy._needing, copy._matching, copy._ports = self._needing, self._matching, self._ports
         self._shared, self._own = True, set()
         return copy
 
@@ -44,6 +46,9 @@ class ResourceIndex:
         if isinstance(resource, Route):
             for match in matches_of(resource):
                 self._matching_of(match)[resource.name] = resource
+        elif isinstance(resource, Listener):
+            others = self.sharing(resource.port)
+            self._ports = {**self._ports, resource.port: {**others, resource.name: resource}}
 
     def remove(self, identity: ResourceId, resource: Resource) -> None:
         """Remove a resource that was added."""
@@ -59,6 +64,9 @@ class ResourceIndex:
                     self._matching_of(match).pop(resource.name, None)
                     if not self._matching[match]:
                         del self._matching[match]
+        elif isinstance(resource, Listener):
+            left = {name: one for name, one in self.sharing(resource.port).items() if name != resource.name}
+            self._ports = {**self._ports, resource.port: left}
 
     def _unshare(self) -> None:
         if self._shared:
@@ -85,6 +93,10 @@ class ResourceIndex:
         """Routes with this match, by name."""
         return self._matching.get(match, {})
 
+    def sharing(self, port: int) -> Mapping[str, Listener]:
+        """The listeners on a port, by name."""
+        return self._ports.get(port, {})
+
     def rivals(self, route: Route) -> dict[str, Route]:
         """Routes with a match of this one, by name; including itself if it was added."""
         return {
@@ -99,6 +111,11 @@ def matches_of(route: Route) -> Iterator[Match]:
     conditions = frozenset[HeaderMatch | QueryMatch]((*route.headers, *route.query))
     for host in route.hosts or ("",):
         yield host, route.prefix, route.path, route.path_regex, conditions
+
+
+def listeners_overlap(one: Route, other: Route) -> bool:
+    """Whether there is a listener that serves both."""
+    return not one.listeners or not other.listeners or not set(one.listeners).isdisjoint(other.listeners)
 
 
 def methods_tie(one: Route, other: Route) -> bool:

@@ -9,6 +9,7 @@ from controlplane.model.access import Issuer, Scope, User
 from controlplane.model.base import Resource, parse_as
 from controlplane.model.discovered import Discovered
 from controlplane.model.internal import Reset, VerificationKey
+from controlplane.model.listener import Listener
 from controlplane.model.problems import InvalidConfig, Problem
 from controlplane.model.rate_limit import RateLimit
 from controlplane.model.route import Route
@@ -18,7 +19,7 @@ ResourceId = tuple[str, str]
 """Kind and name."""
 
 _KINDS: dict[str, type[Resource]] = {
-    model.KIND: model for model in (Service, Instance, Route, Scope, User, RateLimit, Issuer)
+    model.KIND: model for model in (Service, Instance, Route, Scope, User, RateLimit, Listener, Issuer)
 }
 _INTERNAL: dict[str, type[Resource]] = {model.KIND: model for model in (VerificationKey, Reset, Discovered)}
 
@@ -57,12 +58,13 @@ def references(kind: str, fields: Mapping[str, object]) -> Iterator[tuple[str, R
     for reference, target in model.REFERENCES.items() if model else ():
         field = reference.removesuffix("[]")
         value = fields.get(field)
+        given = KINDS[target].GIVEN
         if field == reference:
-            if isinstance(value, str):
+            if isinstance(value, str) and value not in given:
                 yield field, (target, value)
         elif isinstance(value, list | tuple):
             for position, name in enumerate(value):
-                if isinstance(name, str):
+                if isinstance(name, str) and name not in given:
                     yield f"{field}[{position}]", (target, name)
 
 
@@ -72,6 +74,7 @@ __all__ = [
     "Discovered",
     "Instance",
     "Issuer",
+    "Listener",
     "RateLimit",
     "Reset",
     "Resource",

@@ -22,6 +22,7 @@ from controlplane.model.fields import (
     Upgrade,
     method_complaint,
 )
+from controlplane.model.listener import LISTENERS
 from controlplane.model.match import HeaderMatch, QueryMatch
 from controlplane.model.problems import Problem
 
@@ -38,6 +39,7 @@ class Route(Resource):
         "service_name": "service",
         "scopes[]": "scope",
         "rate_limits[]": "rate_limit",
+        "listeners[]": "listener",
     }
     EXAMPLE: ClassVar[Mapping[str, Any]] = {
         "name": "orders",
@@ -47,15 +49,17 @@ class Route(Resource):
         "scopes": ["orders:read"],
         "labels": {"team": "shop"},
     }
-    SPARSE: ClassVar[tuple[str, ...]] = ("path_regex", "headers", "query", "method_miss")
-    # A data plane that ignores it upgrades no connection.
+    SPARSE: ClassVar[tuple[str, ...]] = ("path_regex", "headers", "query", "method_miss", "listeners")
     ADDED: ClassVar[Mapping[str, Added]] = {
+        # A data plane that ignores it upgrades no connection.
         "upgrades": IGNORABLE,
         "path_regex": Narrows("routes.matches"),
         "headers": Narrows("routes.matches"),
         "query": Narrows("routes.matches"),
         # The other status refuses the request, too.
         "method_miss": IGNORABLE,
+        # A data plane that ignores it serves the route on its own port.
+        "listeners": Narrows(LISTENERS),
     }
 
     name: Name
@@ -143,6 +147,15 @@ class Route(Resource):
         tuple[Upgrade, ...],
         AsList,
         Field(max_length=8, description="Protocols a connection may change to, like websocket; empty: none."),
+        Unique,
+    ] = ()
+    listeners: Annotated[
+        tuple[Name, ...],
+        AsList,
+        Field(
+            max_length=64,
+            description="Listeners that serve it; 'default' is that of the setting LISTEN; empty: all of them.",
+        ),
         Unique,
     ] = ()
 

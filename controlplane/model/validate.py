@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from controlplane.model.listener import clashing
 from controlplane.model.problems import Problem, join
-from controlplane.model.resource_index import ResourceIndex, methods_tie
-from controlplane.model.resources import Resource, ResourceId, Route, references
+from controlplane.model.resource_index import ResourceIndex, listeners_overlap, methods_tie
+from controlplane.model.resources import Listener, Resource, ResourceId, Route, references
 
 _WORDS = {"rate_limit": "rate limit"}
 
@@ -76,7 +77,8 @@ def overlaps(
         there = {name: other for name, other in index.rivals(route).items() if name not in replaced}
         rivals = there | before.rivals(route)
         for name in sorted(rivals):
-            if name != route.name and methods_tie(route, rivals[name]):
+            other = rivals[name]
+            if name != route.name and methods_tie(route, other) and listeners_overlap(route, other):
                 yield Problem(join(where, _matched_by(route)), _told(route.name, name, created))
         before.add((route.KIND, route.name), route)
 
@@ -90,3 +92,18 @@ def _told(name: str, other: str, created: Callable[[str], int | None]) -> str:
     winner = min(ages, key=ages.__getitem__)
     why = "is older" if ages[name][:2] != ages[other][:2] else "comes first by name"
     return f"matches the same requests as route {other!r}: {winner!r} {why}, and answers them"
+
+
+def clashes(index: ResourceIndex, declared: Sequence[Declared]) -> Iterator[Problem]:
+    """Each declared listener against those on its port that are not replaced, and those declared before it.
+
+    `index` is over the existing resources.
+    """
+    new = [(item.where, item.resource) for item in declared if isinstance(item.resource, Listener)]
+    replaced = {listener.name for _, listener in new}
+    before: list[Listener] = []
+    for where, listener in new:
+        sharing = index.sharing(listener.port)
+        there = [other for name, other in sharing.items() if name not in replaced]
+        yield from clashing(where, listener, [*there, *before])
+        before.append(listener)

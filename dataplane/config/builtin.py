@@ -1,8 +1,9 @@
 """Built-in resources of every table: the node's own status, reachable through the traffic port.
 
 They are an ordinary service, instance and routes, so that the request path needs no special case. Their names begin
-with BUILTIN, which no resource of the configuration can have, so neither can replace or join the other. A route of the
-configuration with the path of a built-in one, for every host, replaces it.
+with BUILTIN, which no resource of the configuration can have, so neither can replace or join the other. Only the
+listener of the settings serves them: a public one must not show metrics. A route of the configuration with the path of
+a built-in one, for every host, replaces it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dataplane.config.items import Item, ResourceKey, ResourceSet, UnlinkedRoute, key_of
-from dataplane.gateway.policy.resources import BUILTIN, Circuit, Instance, Route, Service, Timeouts
+from dataplane.config.listeners import attaches
+from dataplane.gateway.policy.resources import (
+    BUILTIN,
+    DEFAULT_LISTENER,
+    Circuit,
+    Instance,
+    Route,
+    Service,
+    Timeouts,
+)
 
 STATUS_SERVICE = f"{BUILTIN}status"
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - translated from, not bound
@@ -39,7 +49,15 @@ def status_items(host: str, port: int, *, expose_metrics: bool) -> tuple[Item, .
 
 def _status_route(name: str, path: str) -> Route:
     methods = frozenset({"GET", "HEAD"})
-    return Route(name, STATUS_SERVICE, path=path, methods=methods, public=True, max_body_bytes=1024)
+    return Route(
+        name,
+        STATUS_SERVICE,
+        path=path,
+        methods=methods,
+        public=True,
+        max_body_bytes=1024,
+        listeners=(DEFAULT_LISTENER,),
+    )
 
 
 class Builtin:
@@ -89,5 +107,5 @@ class Builtin:
 
     def _replaces(self, entry: UnlinkedRoute) -> bool:
         route = entry.route
-        everywhere = not route.hosts and route.conditions is None
+        everywhere = not route.hosts and route.conditions is None and attaches(route, DEFAULT_LISTENER)
         return route.path in self._paths and everywhere and not route.name.startswith(BUILTIN)

@@ -11,7 +11,16 @@ from dataclasses import dataclass, field, fields, replace
 
 from immutables import Map
 
-from dataplane.gateway.policy.resources import Instance, Limit, Reset, Route, Service, User, VerificationKey
+from dataplane.gateway.policy.resources import (
+    Instance,
+    Limit,
+    Listener,
+    Reset,
+    Route,
+    Service,
+    User,
+    VerificationKey,
+)
 
 ResourceKey = tuple[str, str]
 """Kind and name, for instance ("route", "orders") or ("instance", "orders/orders-1")."""
@@ -48,7 +57,7 @@ class UnlinkedRoute:
     limits: tuple[str, ...] = ()
 
 
-Item = Service | Instance | UnlinkedRoute | Limit | User | VerificationKey | Reset
+Item = Service | Instance | Listener | UnlinkedRoute | Limit | User | VerificationKey | Reset
 
 
 @dataclass(slots=True)
@@ -58,6 +67,7 @@ class ResourceSet:
     service: Map[str, Service] = field(default_factory=Map)
     instance: Map[str, Instance] = field(default_factory=Map)
     """By "<service>/<id>"."""
+    listener: Map[str, Listener] = field(default_factory=Map)
     route: Map[str, UnlinkedRoute] = field(default_factory=Map)
     rate_limit: Map[str, Limit] = field(default_factory=Map)
     user: Map[str, User] = field(default_factory=Map)
@@ -114,6 +124,8 @@ def key_of(item: Item) -> ResourceKey:
             return "service", item.name
         case Instance():
             return "instance", f"{item.service}/{item.id}"
+        case Listener():
+            return "listener", item.name
         case UnlinkedRoute():
             return "route", item.route.name
         case Limit():

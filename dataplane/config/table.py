@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from immutables import Map
 
+from dataplane.config import listeners
 from dataplane.config.items import (
     Item,
     Problem,
@@ -21,8 +22,19 @@ from dataplane.config.items import (
     UnlinkedRoute,
     key_of,
 )
-from dataplane.gateway.policy.resources import Instance, Limit, Reset, Route, Service, User, VerificationKey
+from dataplane.gateway.policy.resources import (
+    DEFAULT_LISTENER,
+    Instance,
+    Limit,
+    Listener,
+    Reset,
+    Route,
+    Service,
+    User,
+    VerificationKey,
+)
 from dataplane.gateway.policy.router import Router
+from dataplane.gateway.policy.sites import Sites
 
 __all__ = [
     "EMPTY",
@@ -62,6 +74,7 @@ class Table:
     """etcd revision; 0 before any configuration arrived."""
     digest: str
     router: Router
+    """For the listener of the settings."""
     routes: Map[str, Route]
     services: Map[str, Service]
     instances: Map[str, tuple[Instance, ...]]
@@ -71,6 +84,14 @@ class Table:
     keys: tuple[VerificationKey, ...]
     resets: tuple[Reset, ...]
     """Sorted by revision."""
+    listeners: Map[str, Listener] = field(default_factory=Map)
+    """Those of the configuration."""
+    routers: Map[str, Router] = field(default_factory=Map, repr=False)
+    """By name of the listener."""
+    sites: Map[int, Sites] = field(default_factory=Map, repr=False)
+    """By port of the listeners."""
+    attached: Map[str, Route] = field(default_factory=Map, repr=False)
+    """The routes that name listeners."""
     touched: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
     """Services that may differ, themselves or in their instances, from the table of `base_build`."""
     build_id: BuildId = field(default_factory=BuildId, compare=False, repr=False)
@@ -113,15 +134,20 @@ def evolving(
     if not touched:
         return replace(table, revision=revision, digest=digest)
     kinds = {kind for kind, _ in touched}
-    stale = _stale_routes(resources, touched)
-    routes = _RouteTable(table, resources, stale) if stale else None
+    stale = _stale_routes(table, resources, touched)
+    relisten = "listener" in kinds
+    routes = _RouteTable(table, resources, stale) if stale or relisten else None
     for start in range(0, len(stale), STEP_ROUTES):
         yield
         assert routes is not None
         routes.link(resources, stale[start : start + STEP_ROUTES])
     problems = [*_instance_problems(resources, touched), *(routes.problems() if routes else ())]
+    if relisten:
+        problems += listeners.problems_of(resources)
     if problems:
         raise TableError(problems)
+    if routes:
+        routes.listen(resources.listener)
     return Table(
         revision=revision,
         digest=digest,
@@ -135,6 +161,10 @@ def evolving(
         users=resources.user,
         keys=tuple(resources.verification_key.values()) if "verification_key" in kinds else table.keys,
         resets=tuple(sorted(resources.reset.values(), key=lambda reset: reset.revision)),
+        listeners=resources.listener,
+        routers=routes.routers if routes else table.routers,
+        sites=routes.sites if routes else table.sites,
+        attached=routes.attached if routes else table.attached,
         touched=frozenset(
             name.partition("/")[0] for kind, name in touched if kind in ("service", "instance")
         ),
@@ -155,7 +185,7 @@ def run_steps(steps: Steps[T]) -> T:
 Touched = list[ResourceKey]
 
 
-def _stale_routes(resources: ResourceSet, touched: Touched) -> list[str]:
+def _stale_routes(table: Table, resources: ResourceSet, touched: Touched) -> list[str]:
     """Routes that were touched, or are linked to a touched resource; sorted."""
     stale = {name for kind, name in touched if kind == "route"}
     limits = {name for kind, name in touched if kind == "rate_limit"}
@@ -164,6 +194,9 @@ def _stale_routes(resources: ResourceSet, touched: Touched) -> list[str]:
         for name, entry in resources.route.items():
             if entry.route.service in gone or not limits.isdisjoint(entry.limits):
                 stale.add(name)
+    closed = {name for kind, name in touched if kind == "listener" and name not in resources.listener}
+    if closed:
+        stale.update(name for name, route in table.attached.items() if not closed.isdisjoint(route.listeners))
     return sorted(stale)
 
 
@@ -193,6 +226,10 @@ def _route_problems(resources: ResourceSet, names: Iterable[str]) -> Iterator[Pr
             if limit not in resources.rate_limit:
                 place = f"rate_limits[{position}]"
                 yield Problem(f"route/{name}", place, f"rate limit {limit!r} does not exist")
+        for position, listener in enumerate(entry.route.listeners):
+            if listener != DEFAULT_LISTENER and listener not in resources.listener:
+                place = f"listeners[{position}]"
+                yield Problem(f"route/{name}", place, f"listener {listener!r} does not exist")
 
 
 class _RouteTable:
@@ -202,11 +239,16 @@ class _RouteTable:
         old = [table.routes[name] for name in stale if name in table.routes]
         self.router = table.router
         self.linked = table.routes
+        self.routers = table.routers
+        self.attached = table.attached
+        self.sites = table.sites
         self._gone = old
         self._dangling: list[Problem] = []
         for route in old:
             if route.name not in resources.route:
                 self.linked = self.linked.delete(route.name)
+            if route.listeners:
+                self.attached = self.attached.delete(route.name)
 
     def link(self, resources: ResourceSet, names: list[str]) -> None:
         """Link and index some of the stale routes."""
@@ -215,9 +257,20 @@ class _RouteTable:
         if self._dangling:
             return
         new = {name: _linked(entry, resources) for name, entry in entries.items()}
-        self.router = self.router.changed(self._gone, new.values())
+        self.router = self.router.changed(
+            [route for route in self._gone if listeners.attaches(route, DEFAULT_LISTENER)],
+            [route for route in new.values() if listeners.attaches(route, DEFAULT_LISTENER)],
+        )
+        self.routers = listeners.changed(self.routers, self._gone, new.values())
         self._gone = []
         self.linked = self.linked.update(new)
+        self.attached = self.attached.update({name: route for name, route in new.items() if route.listeners})
+
+    def listen(self, wanted: Map[str, Listener]) -> None:
+        """Call after the last `link`: make the routers of new listeners, and the sites of all ports."""
+        if wanted or self.routers:
+            self.routers = listeners.completed(self.routers, self.router, self.attached, wanted)
+            self.sites = listeners.sites_of(wanted, self.routers)
 
     def problems(self) -> list[Problem]:
         """Problems of the routes linked so far."""

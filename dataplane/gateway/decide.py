@@ -29,10 +29,12 @@ from dataplane.gateway.policy.limiter import Limiter
 from dataplane.gateway.policy.permit import ANONYMOUS, Caller, Permit
 from dataplane.gateway.policy.resources import Limit, LimitMode, Route, Service
 from dataplane.gateway.policy.router import AMBIGUOUS_PATH, upstream_path
+from dataplane.gateway.policy.sites import Sites
 from dataplane.gateway.redis_checks import Asking, RedisChecks, give_back
 from dataplane.gateway.refusals import respond
 from dataplane.gateway.resets import Resets
 from dataplane.gateway.store import NoStore, Store
+from dataplane.proxy.entrance import Entrance
 from dataplane.proxy.errors import (
     AboutServer,
     CircuitOpen,
@@ -104,6 +106,8 @@ class Gateway(Decider):
             {} if default_limit is None else {default_limit.name: default_limit}
         )
         """The limits in force, including that of the settings."""
+        self.entrances: dict[int, Entrance] = {}
+        """By port: the open ports of listeners."""
         self._resume: Callable[[Asking, float], None] = self.resume
 
     @property
@@ -122,13 +126,16 @@ class Gateway(Decider):
         if now >= self.backends.next_return:
             self.backends.reinstate(now)
 
-        route = table.router.match(request.host, request.path, request.method, request)
+        router, sites = table.router, exchange.client.entrance.sites
+        if sites is not None:
+            router = cast(Sites, sites).find(request.host)
+        route = router.match(request.host, request.path, request.method, request)
         if type(route) is not Route:
             if request.path == SERVER:
                 return AboutServer()
             return route if table.revision else NotConfigured()
         sent_path = request.sent_path
-        if sent_path is not None and table.router.ambiguous(
+        if sent_path is not None and router.ambiguous(
             request.host, sent_path, request.method, route, request
         ):
             return AMBIGUOUS_PATH
@@ -420,6 +427,10 @@ class Gateway(Decider):
             self._limits = table.limits.set(default.name, default) if default else table.limits
             self.limiter.adopt(self._limits, now)
             self._store.want([name for name, limit in self._limits.items() if limit.mode is LimitMode.REDIS])
+        if table.sites is not before.sites:
+            for port, entrance in self.entrances.items():
+                # The connections of a port that closes are served as before.
+                entrance.sites = table.sites.get(port, entrance.sites)
         if table.services is not before.services or table.routes is not before.routes:
             # Rebuilt as routes are used.
             self._plans = {}

@@ -40,6 +40,7 @@ QUERIES: Final[Mapping[str, str]] = {
     "headgate_controlplane_connected": "headgate_controlplane_connected == 0",
     "headgate_redis_connected": "headgate_redis_connected == 0",
     "headgate_limit_away": "sum by (limit) (headgate_limit_away) > 0",
+    "headgate_listener_open": "headgate_listener_open == 0",
     "headgate_workers": "sum(headgate_workers)",
     "headgate_connections": "sum(headgate_connections)",
     "headgate_requests_in_flight": "sum(headgate_requests_in_flight)",
@@ -202,6 +203,12 @@ def _node(view: NodeView) -> Iterator[Metric]:
     for limit, workers in view.away.items():
         away.add_metric([limit], workers)
     yield away
+    opened = _gauge(
+        "listener_open", "1 while the port of a listener of the configuration is open.", "listener", "port"
+    )
+    for name, port, closed in view.listeners:
+        opened.add_metric([name, str(port)], not closed)
+    yield opened
     yield _simple_gauge("workers", "Running workers.", view.workers)
     yield _simple_gauge("connections", "Open client connections.", view.connections)
     yield _simple_gauge(

@@ -9,7 +9,7 @@ from typing import Any
 
 from dataplane.config.reports import CircuitStats, InstanceHealth, InstanceStatus
 from dataplane.config.table import Table
-from dataplane.gateway.policy.resources import Limit, LimitMode, Route
+from dataplane.gateway.policy.resources import Limit, LimitMode, Listener, Route
 from dataplane.observe.stats import Totals
 from dataplane.proxy import address
 
@@ -71,6 +71,8 @@ class NodeView:
     """The reason the node is not ready; empty when it is."""
     away: Mapping[str, int] = field(default_factory=dict)
     """How many workers are without the owner of a limit, or without Redis, by limit."""
+    listeners: tuple[tuple[str, int, str], ...] = ()
+    """Name and port of each listener of the configuration, and the reason why it is not open; empty when it is."""
     redis: RedisView | None = None
     """None where no limit is counted in Redis."""
 
@@ -132,6 +134,9 @@ def _problems(view: NodeView) -> Iterator[str]:
             yield f"Failed to connect to Redis: it refuses the gateway's user or password{since}"
         else:
             yield f"Failed to connect to Redis{since}"
+    for name, port, closed in view.listeners:
+        if closed:
+            yield f"listener {name} is not served on port {port}"
     if view.workers < view.workers_wanted:
         yield f"{view.workers} of {view.workers_wanted} workers run"
     for circuit in view.circuits:
@@ -163,6 +168,7 @@ def config_document(view: NodeView) -> dict[str, Any]:
         "controlplane_problem": view.controlplane_problem,
         "cache_problem": view.cache_problem,
         **({"redis_problem": view.redis.problem} if view.redis is not None else {}),
+        "listeners": {name: _listener(view, listener) for name, listener in sorted(table.listeners.items())},
         "routes": {name: _route(route) for name, route in sorted(table.routes.items())},
         "services": {
             name: {"load_balancer": service.load_balancer.value, "instances": _instances(view, table, name)}
@@ -171,6 +177,17 @@ def config_document(view: NodeView) -> dict[str, Any]:
         "rate_limits": {name: _limit(limit) for name, limit in sorted(table.limits.items())},
         "users": sorted(table.users),
         "keys": [{"id": key.id, "issuer": key.issuer, "audience": key.audience} for key in table.keys],
+    }
+
+
+def _listener(view: NodeView, listener: Listener) -> dict[str, Any]:
+    problem = next((closed for name, _, closed in view.listeners if name == listener.name), "")
+    return {
+        "port": listener.port,
+        "protocol": listener.protocol,
+        "hostnames": list(listener.hostnames),
+        "open": not problem,
+        "problem": problem,
     }
 
 
@@ -183,6 +200,7 @@ def _route(route: Route) -> dict[str, Any]:
         "service_name": route.service,
         "scopes": sorted(route.scopes),
         "public": route.public,
+        "listeners": list(route.listeners),
         "rate_limits": [limit.name for limit in route.limits],
     }
     return {name: value for name, value in shown.items() if value not in (None, [], False)}

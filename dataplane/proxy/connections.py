@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from dataplane.proxy.bounds import Bounds
+from dataplane.proxy.entrance import Entrance
 from dataplane.proxy.trust import Peer, address_block
 
 
@@ -17,6 +18,7 @@ class ClientConnection(Protocol):
     """Monotonic time at which `expire` is called."""
     transport: asyncio.Transport
     peer: Peer
+    entrance: Entrance
 
     def expire(self, now: float) -> None:
         """The deadline has passed: set another one, or end."""
@@ -82,7 +84,7 @@ class Connections:
     def begin(self, connection: ClientConnection) -> None:
         """An admitted connection can speak from now on."""
         self._open.add(connection)
-        if self.draining:
+        if self.draining or connection.entrance.draining:
             connection.drain()
 
     def hand_over(self, connection: ClientConnection) -> None:

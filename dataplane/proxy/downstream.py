@@ -29,6 +29,7 @@ from typing import Final, cast
 from dataplane.proxy import blame
 from dataplane.proxy.connections import Connections
 from dataplane.proxy.deadlines import Deadlines
+from dataplane.proxy.entrance import Entrance
 from dataplane.proxy.errors import TIMEOUT, ClientStalled, TimedOut, TooLarge, Unavailable
 from dataplane.proxy.exchange import UNDECIDED, ClientSide, Exchange, Result, Sender, take_idle
 from dataplane.proxy.http1.reply_writer import whole_reply
@@ -97,7 +98,9 @@ class Downstream(ClientSide):
         dialer: Sender,
         deadlines: Deadlines,
         peer: Peer,
+        entrance: Entrance | None = None,
     ) -> None:
+        """`entrance`: left out for a port of the settings."""
         self.current = None
         self.phase = IDLE
         self.since = self.deadline = 0.0
@@ -109,6 +112,7 @@ class Downstream(ClientSide):
         self._deadlines = deadlines
         self.peer = peer
         self.address = peer.address
+        self.entrance = shared.entrance if entrance is None else entrance
         self.forwarded = b""
         self._reader = RequestReader(self, shared)
         self._reading = True
@@ -394,7 +398,7 @@ class Downstream(ClientSide):
         bodiless = request is not None and request.method == "HEAD"
         http11 = request is None or request.http11
         # Another request may follow only if this one was read completely.
-        keep = request is not None and request.keep_alive and exchange.complete and not shared.draining
+        keep = request is not None and request.keep_alive and exchange.complete and not self._drains()
         exchange.keep_alive, exchange.status = keep, reply.status
         exchange.decision, exchange.reason = reply.decision, reply.reason
         exchange.sent = 0 if bodiless else len(reply.body)
@@ -443,11 +447,15 @@ class Downstream(ClientSide):
             self._advance()
         else:
             self._await_request(now)
-            if self._shared.draining:
+            if self._drains():
                 # The head was sent before the drain, without Connection: close.
                 self.drain()
             if not self._reading:
                 self.settle_reading()
+
+    def _drains(self) -> bool:
+        """Whether the worker drains, or the port is closed."""
+        return self._shared.draining or self.entrance.draining
 
     def _await_request(self, now: float) -> None:
         bounds = self._shared.bounds

@@ -12,6 +12,7 @@ import asyncio
 from enum import Enum
 from typing import Final
 
+from dataplane.proxy.entrance import Entrance
 from dataplane.proxy.messages import NO_IDENTITY, Identity, Request
 from dataplane.proxy.pool import Connection, Endpoint
 from dataplane.proxy.reply import Reply
@@ -88,6 +89,7 @@ class ClientSide(asyncio.Protocol):
         "address",
         "current",
         "deadline",
+        "entrance",
         "forwarded",
         "outgoing",
         "peer",
@@ -101,6 +103,8 @@ class ClientSide(asyncio.Protocol):
     peer: Peer
     address: str
     """Of the peer, or of the client that its PROXY header names."""
+    entrance: Entrance
+    """The port that the client connected to."""
     forwarded: bytes
     """The fields that name an untrusted peer to instances, once HTTP/1 has written them; empty before."""
     transport: asyncio.Transport

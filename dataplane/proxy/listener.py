@@ -11,7 +11,8 @@ from typing import Any, cast
 
 from dataplane.proxy.acceptor import Acceptor
 from dataplane.proxy.bounds import Bounds
-from dataplane.proxy.connections import Connections
+from dataplane.proxy.connections import ClientConnection, Connections
+from dataplane.proxy.entrance import Entrance
 from dataplane.proxy.tls import Front
 from dataplane.proxy.tls_downstream import TlsDownstream
 from dataplane.proxy.trust import Peer, TrustedProxies
@@ -19,7 +20,7 @@ from dataplane.proxy.trust import Peer, TrustedProxies
 BACKLOG = 4096
 """Connections that may wait to be accepted; the kernel may allow fewer (listen(2))."""
 
-Make = Callable[[Peer], asyncio.Protocol]
+Make = Callable[[Peer, Entrance], asyncio.Protocol]
 """Makes the protocol of a client's connection."""
 
 
@@ -40,23 +41,47 @@ class Listener:
         self.bounds = bounds
         self.trusted = trusted
         self.refusal = refusal
-        self._acceptors: list[Acceptor] = []
+        self._acceptors: list[tuple[Acceptor, Entrance]] = []
 
     def start(
-        self, listener: socket.socket, front: Front | None = None, proxies: TrustedProxies | None = None
+        self,
+        listener: socket.socket,
+        entrance: Entrance,
+        front: Front | None = None,
+        proxies: TrustedProxies | None = None,
     ) -> None:
         """Accept connections on a bound socket; with TLS if there is a `front`. May be called for several sockets.
 
         Connections from `proxies` must begin with a PROXY header.
         """
         listener.listen(BACKLOG)
-        taker: _Plain = _Plain(self, listener) if front is None else _Secure(self, listener, front)
+        taker = _Plain(self, listener, entrance)
+        if front is not None:
+            taker = _Secure(self, listener, entrance, front)
         timeout = self.bounds.handshake_timeout
-        self._acceptors.append(Acceptor(listener, taker, self.connections, proxies, timeout))
+        self._acceptors.append((Acceptor(listener, taker, self.connections, proxies, timeout), entrance))
+
+    def close(self, entrance: Entrance, timeout: float) -> None:
+        """Close a port: accept no more, let exchanges finish for at most `timeout` seconds, then abort."""
+        entrance.draining = True
+        for acceptor, where in self._acceptors:
+            if where is entrance:
+                acceptor.close()
+        self._acceptors = [one for one in self._acceptors if one[1] is not entrance]
+        for connection in self._through(entrance):
+            connection.drain()
+        asyncio.get_running_loop().call_later(timeout, self._abort, entrance)
+
+    def _abort(self, entrance: Entrance) -> None:
+        for connection in self._through(entrance):
+            connection.transport.abort()
+
+    def _through(self, entrance: Entrance) -> list[ClientConnection]:
+        return [connection for connection in self.connections if connection.entrance is entrance]
 
     async def drain(self, timeout: float) -> None:
         """Stop accepting, let exchanges finish for at most `timeout` seconds, then abort the remaining connections."""
-        for acceptor in self._acceptors:
+        for acceptor, _ in self._acceptors:
             acceptor.close()
         connections = self.connections
         connections.draining = True
@@ -75,9 +100,10 @@ class _Plain:
 
     scheme = "http"
 
-    def __init__(self, listener: Listener, bound: socket.socket) -> None:
+    def __init__(self, listener: Listener, bound: socket.socket, entrance: Entrance) -> None:
         self._listener = listener
         self._family = int(bound.family)
+        self._entrance = entrance
 
     def peer(self, address: str) -> Peer:
         return self._listener.trusted.peer(address, self.scheme)
@@ -93,7 +119,7 @@ class _Plain:
             self._listener.connections.left(peer)
 
     def _protocol(self, peer: Peer) -> asyncio.Protocol:
-        return self._listener.make(peer)
+        return self._listener.make(peer, self._entrance)
 
 
 class _Secure(_Plain):
@@ -101,8 +127,8 @@ class _Secure(_Plain):
 
     scheme = "https"
 
-    def __init__(self, listener: Listener, bound: socket.socket, front: Front) -> None:
-        super().__init__(listener, bound)
+    def __init__(self, listener: Listener, bound: socket.socket, entrance: Entrance, front: Front) -> None:
+        super().__init__(listener, bound, entrance)
         self._front = front
 
     def refusal(self) -> bytes:
@@ -110,10 +136,11 @@ class _Secure(_Plain):
         return b""
 
     def _protocol(self, peer: Peer) -> asyncio.Protocol:
-        listener, bounds = self._listener, self._listener.bounds
-        above = listener.make(peer)
+        listener, entrance = self._listener, self._entrance
+        above = listener.make(peer, entrance)
         # After the handshake, the deadlines of the client's connection apply.
-        made = TlsDownstream(self._front.context, above, peer, listener.connections, bounds.handshake_timeout)
+        timeout = listener.bounds.handshake_timeout
+        made = TlsDownstream(self._front.context, above, peer, listener.connections, timeout, entrance)
         return cast(asyncio.Protocol, made)
 
 

@@ -15,6 +15,7 @@ from dataplane.proxy.connector import Connector
 from dataplane.proxy.deadlines import Deadlines
 from dataplane.proxy.dialer import Dialer
 from dataplane.proxy.downstream import Downstream
+from dataplane.proxy.entrance import Entrance
 from dataplane.proxy.errors import TooManyConnections
 from dataplane.proxy.exchange import Decider
 from dataplane.proxy.http1.reply_writer import whole_reply
@@ -53,11 +54,28 @@ class Proxy:
         )
 
     async def start(
-        self, listener: socket.socket, front: Front | None = None, proxies: TrustedProxies | None = None
+        self,
+        listener: socket.socket,
+        front: Front | None = None,
+        proxies: TrustedProxies | None = None,
     ) -> None:
-        """Accept connections on a bound socket; see `Listener.start`."""
+        """Accept connections on a socket that is bound to a port of the settings; see `Listener.start`."""
+        self.open(listener, self.shared.entrance, front, proxies)
+
+    def open(
+        self,
+        listener: socket.socket,
+        entrance: Entrance,
+        front: Front | None = None,
+        proxies: TrustedProxies | None = None,
+    ) -> None:
+        """Accept connections that come through this entrance."""
         self.deadlines.start()
-        self._listener.start(listener, front, proxies)
+        self._listener.start(listener, entrance, front, proxies)
+
+    def close(self, entrance: Entrance, timeout: float) -> None:
+        """Close the entrance; see `Listener.close`."""
+        self._listener.close(entrance, timeout)
 
     async def drain(self, timeout: float) -> None:
         """Stop accepting, let exchanges finish for at most `timeout` seconds, then close everything."""
@@ -67,8 +85,8 @@ class Proxy:
         self.deadlines.stop()
         await self.dialer.stop()
 
-    def _connection(self, peer: Peer) -> asyncio.Protocol:
-        return Downstream(self.shared, self.connections, self.dialer, self.deadlines, peer)
+    def _connection(self, peer: Peer, entrance: Entrance) -> asyncio.Protocol:
+        return Downstream(self.shared, self.connections, self.dialer, self.deadlines, peer, entrance)
 
     def _refusal(self) -> bytes:
         """The response to a connection beyond the bound, sent without waiting for a request."""

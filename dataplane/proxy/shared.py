@@ -11,6 +11,7 @@ from time import time
 from typing import Final
 
 from dataplane.proxy.bounds import Bounds
+from dataplane.proxy.entrance import Entrance
 from dataplane.proxy.exchange import Decider
 from dataplane.proxy.http1.head_cache import HeadCache
 from dataplane.proxy.http1.request_writer import RequestWriter
@@ -54,6 +55,8 @@ class Shared:
         """Parsed requests of untrusted clients, by the bytes after their targets."""
         self.response_cache: HeadCache[Response] = HeadCache()
         """Parsed responses, by their heads."""
+        self.entrance = Entrance()
+        """That of the ports of the settings."""
         self.draining = False
         """Every connection closes after its current response."""
         self.date = b""

@@ -12,6 +12,7 @@ import ssl
 from time import monotonic
 
 from dataplane.proxy.connections import Connections
+from dataplane.proxy.entrance import Entrance
 from dataplane.proxy.tls_transport import TlsTransport
 from dataplane.proxy.trust import Peer
 
@@ -19,7 +20,7 @@ from dataplane.proxy.trust import Peer
 class TlsDownstream(TlsTransport):
     """One connection. Counts as a client connection until the handshake is complete; then the protocol above does."""
 
-    __slots__ = ("_connections", "deadline", "peer")
+    __slots__ = ("_connections", "deadline", "entrance", "peer")
 
     def __init__(
         self,
@@ -28,10 +29,12 @@ class TlsDownstream(TlsTransport):
         peer: Peer,
         connections: Connections,
         handshake_timeout: float,
+        entrance: Entrance,
     ) -> None:
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         super().__init__(incoming, outgoing, context.wrap_bio(incoming, outgoing, server_side=True), above)
         self.peer = peer
+        self.entrance = entrance
         self.deadline = monotonic() + handshake_timeout
         """Monotonic time at which `expire` is called."""
         self._connections = connections

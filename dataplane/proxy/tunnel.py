@@ -96,6 +96,7 @@ class Tunnel:
         "_linger",
         "_open",
         "deadline",
+        "entrance",
         "peer",
         "transport",
     )
@@ -112,6 +113,7 @@ class Tunnel:
         assert exchange.plan is not None
         self.transport = client
         self.peer = exchange.client.peer
+        self.entrance = exchange.client.entrance
         self.deadline = 0.0
         """Monotonic time at which `expire` is called."""
         self._linger = linger

@@ -288,8 +288,9 @@ class Upstream(InstanceSide):
         framing, http11 = response.framing, request.http11
         exchange.streamed_at = self.endpoint.heard_at = now
         exchange.status = response.status
+        drains = shared.draining or exchange.client.entrance.draining
         exchange.keep_alive = keep = (
-            request.keep_alive and exchange.complete and not shared.draining and (http11 or framing <= LENGTH)
+            request.keep_alive and exchange.complete and not drains and (http11 or framing <= LENGTH)
         )
         self._chunked = http11 and framing > LENGTH
         head = response_head(response, http11, keep, exchange.request_id, shared.date)

@@ -22,6 +22,7 @@ from dataplane.config.stream import ConfigStream
 from dataplane.config.table import Problem, Table, TableError
 from dataplane.gateway.policy.resources import BUILTIN
 from dataplane.health import Prober
+from dataplane.supervisor.ports import Ports
 from dataplane.supervisor.workers import Workers
 
 _CONFIRM = "if this is intended, `headgate store confirm` makes data planes accept it"
@@ -41,9 +42,11 @@ class Changes:
         workers: Workers,
         stream: ConfigStream,
         journal: Journal,
+        ports: Ports,
         on_served: Callable[[bool], None] = lambda instances: None,
     ) -> None:
         """`on_served` is called before a change is acknowledged, with whether instances changed."""
+        self._ports = ports
         self._assembly = assembly
         self._prober = prober
         self._workers = workers
@@ -81,6 +84,7 @@ class Changes:
             self._journal.warn(str(error))
             return None
         self._update_prober()
+        self._ports.bind_some(self.table)
         self._workers.move_to(bundle)
         _log.info("configuration read from the cache", extra={"revision": bundle.revision})
         return bundle
@@ -129,6 +133,11 @@ class Changes:
         except TableError as error:
             self._reject(bundle, error.problems)
             return
+        if unbound := self._ports.bind(self.table):
+            self._revert()
+            # The port may be free the next time.
+            self._reject(bundle, unbound, permanent=False)
+            return
         news = self._update_prober()
         # In a thread, because the write may block.
         await asyncio.to_thread(self._journal.write, self.served, bundle, parts)
@@ -169,10 +178,15 @@ class Changes:
         """Move the workers to `bundle`; on problems, back to the served one."""
         problems = await self._workers.apply(bundle)
         if problems:
-            self._assembly.revert()
-            self._checked = self.served
+            self._revert()
             self._update_prober()
+        if not self._workers.draining:
+            self._ports.keep(self.table)
         return problems
+
+    def _revert(self) -> None:
+        self._assembly.revert()
+        self._checked = self.served
 
     def _update_prober(self) -> bool:
         """Have the prober watch the table's instances, and tell the workers which instances take no traffic.

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import hashlib
 import secrets
+from collections.abc import Callable
 
 from dataplane.options import WorkerOptions
 from dataplane.setting_types import read_token, split_address
@@ -29,6 +30,8 @@ class Launcher:
         self.folder_fd = -1
         """The open folder of the cached configuration, which workers inherit; -1 before `ahead`, and without one."""
         self._ahead: dict[int, WorkerProcess] = {}
+        self.on_release: Callable[[int], None] = lambda index: None
+        """Called with the index of a worker that starts again later."""
 
     async def ahead(self) -> None:
         """Start one worker for every index. A failed start is tried again when the worker is requested."""
@@ -43,6 +46,7 @@ class Launcher:
         """Close the sockets of a worker that starts again later, so that new connections go to the others."""
         for port in self._ports:
             port.release(index)
+        self.on_release(index)
 
     def close(self) -> None:
         """Release the addresses. Running workers still accept connections; no more can be started."""

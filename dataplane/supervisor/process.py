@@ -12,6 +12,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from dataplane.channel import MAX_REPORT, Channel, Kind, read_json
@@ -20,6 +21,10 @@ from dataplane.config.table import Problem
 from dataplane.options import WorkerOptions
 from dataplane.supervisor.liveness import Liveness
 
+PASS_TIMEOUT = 5.0
+"""Seconds in which a worker that reads no sockets blocks the supervisor at most."""
+MOST_PASSED = 200
+"""Sockets in one message; the system takes 253 (SCM_MAX_FD)."""
 MAX_UNREAD = 4 * 1024 * 1024
 """Bytes of its backlog beyond which a worker is sent no more answers about limits."""
 SECRETS = ("DATAPLANE_TOKEN", "REDIS_URL", "REDIS_SENTINEL_PASSWORD")
@@ -42,14 +47,23 @@ class WorkerProcess:
     """A running worker: its configuration, and the change that it has not answered yet."""
 
     def __init__(
-        self, index: int, process: asyncio.subprocess.Process, channel: Channel, liveness: Liveness
+        self,
+        index: int,
+        process: asyncio.subprocess.Process,
+        channel: Channel,
+        liveness: Liveness,
+        passing: socket.socket | None = None,
     ) -> None:
+        """`passing`: the end of the socket pair over which sockets of listeners go."""
         self.index = index
         self.name = f"{index}.{next(_RUNS)}"
         """Unique among all workers that this process starts."""
         self.process = process
         self._channel = channel
         self._liveness = liveness
+        self._passing = passing
+        self.ports: set[int] = set()
+        """The ports of listeners whose sockets it has."""
         self.holds: Bundle = NOTHING
         """The last configuration it acknowledged."""
         self.sent: Bundle = NOTHING
@@ -82,6 +96,24 @@ class WorkerProcess:
     def set_unavailable(self, unavailable: Iterable[str]) -> None:
         """Send the instances that take no traffic."""
         self._channel.send_json(Kind.HEALTH, list(unavailable))
+
+    def pass_ports(self, ports: Mapping[int, socket.socket]) -> None:
+        """Pass the bound sockets of listeners."""
+        if self._passing is None:
+            return
+        numbers = list(ports)
+        for start in range(0, len(numbers), MOST_PASSED):
+            some = numbers[start : start + MOST_PASSED]
+            socket.send_fds(self._passing, [b"\0"], [ports[port].fileno() for port in some])
+            self._channel.send_json(Kind.PORTS, some)
+            self.ports.update(some)
+
+    def close_ports(self, ports: Iterable[int]) -> None:
+        """Tell it to close the ports of listeners."""
+        known = sorted(self.ports.intersection(ports))
+        if known:
+            self._channel.send_json(Kind.CLOSE, known)
+            self.ports.difference_update(known)
 
     def set_certificates(self, certificates: bytes) -> None:
         """Send the node's certificates."""
@@ -157,12 +189,19 @@ class WorkerProcess:
         try:
             async with asyncio.timeout(within):
                 await self._channel.close()
-                return await self.process.wait()
+                code = await self.process.wait()
+                self._end_passing()
+                return code
         except (TimeoutError, asyncio.CancelledError):
             self.kill()
             self._channel.abort()
+            self._end_passing()
             await self.process.wait()
             raise
+
+    def _end_passing(self) -> None:
+        if self._passing is not None:
+            self._passing.close()
 
     def kill(self) -> None:
         """Kill it with SIGKILL, which also ends a stopped process."""
@@ -200,24 +239,28 @@ async def spawn(
     `timeout`: seconds of silence after which it counts as dead. Raises OSError.
     """
     ours, theirs = socket.socketpair()
+    passing, passed = socket.socketpair()
     inherited = [each.fileno() for each in (theirs, *listeners)]
     try:
-        text = options(*inherited).to_json()
+        text = replace(options(*inherited), ports_fd=passed.fileno()).to_json()
         with _unheard():
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 *("-m", "dataplane.worker", text),
                 stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=inherited if folder_fd < 0 else [*inherited, folder_fd],
+                pass_fds=[*inherited, passed.fileno(), *([] if folder_fd < 0 else [folder_fd])],
                 env=environment(os.environ),
             )
     except BaseException:
         ours.close()
+        passing.close()
         raise
     finally:
         theirs.close()
+        passed.close()
+    passing.settimeout(PASS_TIMEOUT)
     channel = Channel(*await asyncio.open_connection(sock=ours), MAX_REPORT)
-    return WorkerProcess(index, process, channel, Liveness(timeout))
+    return WorkerProcess(index, process, channel, Liveness(timeout), passing)
 
 
 @contextlib.contextmanager

@@ -42,6 +42,7 @@ from dataplane.supervisor import orphans
 from dataplane.supervisor.change import Changes
 from dataplane.supervisor.launch import Launcher
 from dataplane.supervisor.lending import Lending
+from dataplane.supervisor.ports import Ports, ports_view
 from dataplane.supervisor.readiness import Readiness
 from dataplane.supervisor.redis_state import RedisState
 from dataplane.supervisor.share_record import ShareRecord
@@ -86,11 +87,20 @@ class Supervisor:
         host, port = split_address(settings.status_listen)
         builtin = status_items(host, port, expose_metrics=settings.expose_metrics)
         assembly = Assembly(builtin, settings.max_routes)
+        self._ports = Ports(split_address(settings.listen)[0], lambda: self._workers.living)
+        self._workers.on_move = self._ports.offer
+        launcher.on_release = self._ports.release
         self._workers.on_leaving = self._report_leaving
         self._workers.on_redis = self._note_redis
         self._workers.on_reset = self._note_reset
         self._changes = Changes(
-            assembly, self._prober, self._workers, self._stream, Journal(self._cache), self._on_served
+            assembly,
+            self._prober,
+            self._workers,
+            self._stream,
+            Journal(self._cache),
+            self._ports,
+            self._on_served,
         )
         self._lending = Lending(
             lambda: self._workers.living,
@@ -170,6 +180,9 @@ class Supervisor:
             redis=self._redis_view(),
             draining=self._workers.draining,
             not_ready=self._readiness.reason(),
+            listeners=tuple(
+                ports_view(self._changes.served_table.listeners, self._ports.open, self._ports.missing)
+            ),
         )
 
     def _on_signal(self) -> None:
@@ -184,6 +197,7 @@ class Supervisor:
         self._workers.drain()
         # Otherwise new connections would wait in a backlog that no worker accepts from.
         self._launcher.close()
+        self._ports.close()
         await asyncio.wait((workers,))
         await self._stream.flush()
 
@@ -252,6 +266,7 @@ class Supervisor:
             table = self._changes.table
             self._stats.keep(table.services, table.routes, table.limits)
             self._stream.report_stats(self._stats.report(time.time()))
+            self._ports.retry(self._changes.table)
             await asyncio.sleep(1.0)
 
     def _report_health(self) -> None:

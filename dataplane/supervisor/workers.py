@@ -71,6 +71,8 @@ class Workers:
         """Called with the name of a worker whose process has ended."""
         self.on_started: Callable[[WorkerProcess], None] = _unnoticed
         """Called with a worker before it gets its first configuration."""
+        self.on_move: Callable[[WorkerProcess], None] = _unnoticed
+        """Called with a worker before it gets a configuration, and when it starts."""
         self.unavailable: list[str] = []
         """The instances that take no traffic, as last sent to the workers."""
         self._certificates = b""
@@ -211,6 +213,7 @@ class Workers:
         """Make `bundle` the target and send every worker there."""
         self.desired = bundle
         for worker in self._workers.values():
+            self.on_move(worker)
             worker.move_to(bundle)
 
     def _refusals(self, bundle: Bundle, deaths: int) -> Iterator[Problem]:
@@ -289,6 +292,7 @@ class Workers:
         if self._redis:
             worker.set_redis(self._redis)
         self.on_started(worker)
+        self.on_move(worker)
         if self.desired is not NOTHING:
             worker.move_to(self.desired)
         if self._certificates:

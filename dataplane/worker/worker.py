@@ -51,6 +51,7 @@ from dataplane.redis.options import RedisOptions
 from dataplane.redis.store import RedisStore, make_store
 from dataplane.worker.garbage import GarbageCollector
 from dataplane.worker.leasing import Leasing
+from dataplane.worker.ports import Ports
 
 T = TypeVar("T")
 
@@ -112,6 +113,8 @@ class Worker:
             trace_sampling=options.trace_sampling,
             send_via=options.send_via,
         )
+        passed = socket.socket(fileno=options.ports_fd) if options.ports_fd >= 0 else None
+        self._ports = Ports(self._proxy, self._gateway, passed, options.drain_timeout)
         self._leasing = Leasing(self._gateway.limiter, channel)
         self._frames = StatsFrames(recorder, self._gateway.breakers, self._gateway.limiter)
         status = status_items(options.status_host, options.status_port, expose_metrics=options.expose_metrics)
@@ -171,6 +174,11 @@ class Worker:
                 part = read_part(payload)
                 await asyncio.sleep(0)
                 await self._change(part, last=kind is Kind.DELTA)
+            case Kind.PORTS:
+                self._ports.take(read_json(payload))
+                self._ports.follow(self._gateway.table)
+            case Kind.CLOSE:
+                self._ports.close(read_json(payload))
             case Kind.HEALTH:
                 self._gateway.set_health(frozenset(read_json(payload)))
             case Kind.GRANTS:
@@ -201,6 +209,7 @@ class Worker:
         if self._front is not None:
             secured = socket.socket(fileno=options.tls_listen_fd)
             await self._proxy.start(secured, self._front, proxies)
+        self._ports.serve()
         self._channel.send(Kind.SERVING)
 
     def _use_certificates(self, certificates: NodeCertificates) -> None:
@@ -251,12 +260,14 @@ class Worker:
     async def _swap(self, part: Part) -> None:
         table = await _in_steps(self._assembly.completing(part.revision, part.digest))
         try:
+            self._ports.listen(table)
             self._gateway.swap(table, time.monotonic())
         except Exception as error:
             # A bug that the supervisor's check did not find: keep the old table instead of dying.
             _log.exception("the table cannot be used", extra={"revision": part.revision})
             self._assembly.revert()
             raise TableError([Problem("", "", f"{type(error).__name__}: {error}")]) from None
+        self._ports.follow(table)
         self._leasing.wake()
 
     def _report_leaving(self) -> None:

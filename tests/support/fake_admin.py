@@ -17,6 +17,7 @@ SINGULARS = {
     "scopes": "scope",
     "users": "user",
     "rate_limits": "rate_limit",
+    "listeners": "listener",
     "issuers": "issuer",
 }
 

@@ -70,6 +70,13 @@ def route(name: str, service_name: str, revision: int = 1, **fields: Any) -> Res
     return Resource(name=name, revision=revision, route=resources_pb2.Route(**body))
 
 
+def listener(name: str, port: int, *hostnames: str, revision: int = 1, **fields: Any) -> Resource:
+    """A listener for HTTP, unless said otherwise."""
+    body: dict[str, Any] = {"protocol": resources_pb2.LISTENER_PROTOCOL_HTTP, **fields}
+    made = resources_pb2.Listener(port=port, hostnames=hostnames, **body)
+    return Resource(name=name, revision=revision, listener=made)
+
+
 def rate_limit(name: str, revision: int = 1, **fields: Any) -> Resource:
     """A local limit by address."""
     body: dict[str, Any] = {

@@ -31,7 +31,7 @@ from controlplane.model.merge import patched
 from controlplane.model.problems import InconsistentConfig, Problem
 from controlplane.model.resources import Resource, Route
 from controlplane.model.stored import Stamped
-from controlplane.model.validate import Declared, check_references, overlaps, word
+from controlplane.model.validate import Declared, check_references, clashes, overlaps, word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +207,7 @@ def delete(view: PlanView, request: DeleteOne) -> Plan[tuple[Change, ...]]:
 def _checked(view: PlanView, declared: tuple[Declared, ...], problems: Iterable[Problem]) -> list[Resource]:
     """The declared resources, or InvalidConfig with everything that is wrong with them by themselves or in the view."""
     found = [*problems, *check_references(view.resources, declared, also=view.unreadable)]
+    found += clashes(view.index, declared)
     if found:
         raise refusal(found)
     return [item.resource for item in declared if item.resource is not None]

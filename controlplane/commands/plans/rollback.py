@@ -33,9 +33,9 @@ from controlplane.model.history import (
 )
 from controlplane.model.problems import Problem
 from controlplane.model.resource_index import ResourceIndex
-from controlplane.model.resources import KINDS, Resource, ResourceId, User
+from controlplane.model.resources import KINDS, Listener, Resource, ResourceId, User
 from controlplane.model.stored import StoredEntry, with_hash
-from controlplane.model.validate import Declared, check_references
+from controlplane.model.validate import Declared, check_references, clashes
 
 T = TypeVar("T")
 
@@ -145,6 +145,8 @@ def _checked(view: PlanView, past: Past, gone: Sequence[ResourceId]) -> list[Res
     declared, problems = _declared(past)
     left = {identity: one.resource for identity, one in view.resources.items() if identity not in past}
     problems += check_references(left, declared, also=view.unreadable.keys() - past.keys())
+    listeners = {identity: one for identity, one in left.items() if isinstance(one, Listener)}
+    problems += clashes(ResourceIndex(listeners), declared)
     back = [item.resource for item in declared if item.resource is not None]
     index = ResourceIndex(left | {(one.KIND, one.name): one for one in back})
     for identity in gone:

@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Callable, Mapping
 
 from dataplane.config.decode.checker import Checker
+from dataplane.config.decode.listener import read_listener
 from dataplane.config.decode.route import read_route
 from dataplane.config.decode.words import HOST, SCOPE
 from dataplane.config.table import Item, Problem, TableError
@@ -254,6 +255,7 @@ def _reset(resource: pb.Resource, check: Checker) -> policy.Reset:
 _DECODERS: Mapping[str, Callable[[pb.Resource, Checker], Item]] = {
     "service": _service,
     "instance": _instance,
+    "listener": read_listener,
     "route": read_route,
     "rate_limit": _rate_limit,
     "user": _user,

@@ -7,14 +7,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from dataplane.config.decode.checker import Checker
-from dataplane.config.decode.words import SCOPE
+from dataplane.config.decode.words import ROUTE_HOST, SCOPE
 from dataplane.config.table import UnlinkedRoute
 from dataplane.gateway.policy import resources as policy
 from dataplane.gateway.policy.conditions import Condition, Conditions
 from dataplane.gateway.policy.expressions import compiled
 from headgate_api.v1 import resources_pb2 as pb
 
-_ROUTE_HOST = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?")
 _UPGRADE = re.compile(r"(?!(?:h2c|http|tls)(?:/|$))[a-z0-9!#$%&'*+.^_`|~/-]{1,65}")
 _METHOD = re.compile(r"[A-Z][A-Z0-9_-]{0,31}")
 _MISSES = (0, 404, 405)
@@ -42,7 +41,7 @@ def read_route(resource: pb.Resource, check: Checker) -> UnlinkedRoute:
         path=check.route_path("path", body.path) if body.path else None,
         pattern=body.path_regex or None,
         expression=_expression("path_regex", body.path_regex, check) if body.path_regex else None,
-        hosts=check.each("hosts", body.hosts, _ROUTE_HOST, "a host name in lower case without port"),
+        hosts=check.each("hosts", body.hosts, ROUTE_HOST, "a host name in lower case without port"),
         methods=methods | {"HEAD"} if follows else methods,
         head_follows=follows,
         conditions=_conditions(body, check) if body.headers or body.query else None,
@@ -57,6 +56,7 @@ def read_route(resource: pb.Resource, check: Checker) -> UnlinkedRoute:
         upgrades=check.each(
             "upgrades", body.upgrades, _UPGRADE, "a protocol that a connection may change to"
         ),
+        listeners=tuple(check.name(f"listeners[{at}]", name) for at, name in enumerate(body.listeners)),
     )
     return UnlinkedRoute(route, tuple(body.rate_limits))
 

@@ -23,6 +23,7 @@ CAPABILITIES = (
     "reports.resets",
     "instances.unix",
     "routes.matches",
+    "listeners",
 )
 """Capabilities of this data plane beyond the first version of the protocol; see `Hello`."""
 REDIS_CONFIGURED = "redis.configured"

@@ -17,6 +17,10 @@ BUILTIN = "headgate:"
 allows no colon in names, and `config.decode` refuses the prefix."""
 
 
+DEFAULT_LISTENER: Final = "default"
+"""The listener of the settings, LISTEN and TLS_LISTEN."""
+
+
 class LoadBalancer(Enum):
     """The algorithm that picks one of the healthy instances."""
 
@@ -234,6 +238,19 @@ class Route:
     max_body_bytes: int | None = None
     upgrades: tuple[str, ...] = ()
     """Protocols a connection may change to, lower case; any other wish is ignored (RFC 9110 section 7.8)."""
+    listeners: tuple[str, ...] = ()
+    """The listeners that serve it; empty: all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A port that clients connect to, and the hosts that are served there."""
+
+    name: str
+    port: int
+    hostnames: tuple[str, ...] = ()
+    """Lower case, without port; empty: every host; "*.example.org" one or more leading labels."""
+    protocol: str = "http"
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,6 +190,7 @@ class Hello(_message.Message):
           "reports.resets"   It reports the result of each Reset of a rate limit (StatsReport.resets).
           "instances.unix"   Instance.host "unix:/path", a Unix socket.
           "routes.matches"   Route.path_regex, .headers and .query.
+          "listeners"        Listener, and Route.listeners.
         """
 
     def __init__(

@@ -141,6 +141,21 @@ WITHOUT_OWNER_OPEN: WithoutOwner.ValueType  # 3
 """All requests."""
 Global___WithoutOwner: _TypeAlias = WithoutOwner  # noqa: Y015
 
+class _ListenerProtocol:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ListenerProtocolEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ListenerProtocol.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LISTENER_PROTOCOL_UNSPECIFIED: _ListenerProtocol.ValueType  # 0
+    LISTENER_PROTOCOL_HTTP: _ListenerProtocol.ValueType  # 1
+
+class ListenerProtocol(_ListenerProtocol, metaclass=_ListenerProtocolEnumTypeWrapper): ...
+
+LISTENER_PROTOCOL_UNSPECIFIED: ListenerProtocol.ValueType  # 0
+LISTENER_PROTOCOL_HTTP: ListenerProtocol.ValueType  # 1
+Global___ListenerProtocol: _TypeAlias = ListenerProtocol  # noqa: Y015
+
 @_typing.final
 class Resource(_message.Message):
     """One resource as of one store revision. The pair (kind of `body`, name) identifies it."""
@@ -156,6 +171,7 @@ class Resource(_message.Message):
     USER_FIELD_NUMBER: _builtins.int
     VERIFICATION_KEY_FIELD_NUMBER: _builtins.int
     RESET_FIELD_NUMBER: _builtins.int
+    LISTENER_FIELD_NUMBER: _builtins.int
     CREATED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique among the resources of its kind. For an instance: "<service_name>/<instance_id>"."""
@@ -179,6 +195,8 @@ class Resource(_message.Message):
     def verification_key(self) -> Global___VerificationKey: ...
     @_builtins.property
     def reset(self) -> Global___Reset: ...
+    @_builtins.property
+    def listener(self) -> Global___Listener: ...
     def __init__(
         self,
         *,
@@ -191,13 +209,14 @@ class Resource(_message.Message):
         user: Global___User | None = ...,
         verification_key: Global___VerificationKey | None = ...,
         reset: Global___Reset | None = ...,
+        listener: Global___Listener | None = ...,
         created: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "instance", b"instance", "rate_limit", b"rate_limit", "reset", b"reset", "route", b"route", "service", b"service", "user", b"user", "verification_key", b"verification_key"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "instance", b"instance", "listener", b"listener", "rate_limit", b"rate_limit", "reset", b"reset", "route", b"route", "service", b"service", "user", b"user", "verification_key", b"verification_key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "created", b"created", "instance", b"instance", "name", b"name", "rate_limit", b"rate_limit", "reset", b"reset", "revision", b"revision", "route", b"route", "service", b"service", "user", b"user", "verification_key", b"verification_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "created", b"created", "instance", b"instance", "listener", b"listener", "name", b"name", "rate_limit", b"rate_limit", "reset", b"reset", "revision", b"revision", "route", b"route", "service", b"service", "user", b"user", "verification_key", b"verification_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["service", "instance", "route", "rate_limit", "user", "verification_key", "reset"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["service", "instance", "route", "rate_limit", "user", "verification_key", "reset", "listener"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -506,6 +525,7 @@ class Route(_message.Message):
     TIMEOUT_FIELD_NUMBER: _builtins.int
     MAX_BODY_BYTES_FIELD_NUMBER: _builtins.int
     UPGRADES_FIELD_NUMBER: _builtins.int
+    LISTENERS_FIELD_NUMBER: _builtins.int
     PATH_REGEX_FIELD_NUMBER: _builtins.int
     HEADERS_FIELD_NUMBER: _builtins.int
     QUERY_FIELD_NUMBER: _builtins.int
@@ -551,6 +571,10 @@ class Route(_message.Message):
         """Protocols that a connection may be upgraded to (RFC 9110, 7.8), lower case, for instance "websocket"."""
 
     @_builtins.property
+    def listeners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the listeners that serve it; "default" is that of the settings; empty: all of them."""
+
+    @_builtins.property
     def headers(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeaderMatch]:
         """Conditions on header fields and query parameters, all of which must hold."""
 
@@ -572,6 +596,7 @@ class Route(_message.Message):
         timeout: _builtins.float = ...,
         max_body_bytes: _builtins.int = ...,
         upgrades: _abc.Iterable[_builtins.str] | None = ...,
+        listeners: _abc.Iterable[_builtins.str] | None = ...,
         path_regex: _builtins.str = ...,
         headers: _abc.Iterable[Global___HeaderMatch] | None = ...,
         query: _abc.Iterable[Global___QueryMatch] | None = ...,
@@ -579,7 +604,7 @@ class Route(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["headers", b"headers", "hosts", b"hosts", "max_body_bytes", b"max_body_bytes", "method_miss", b"method_miss", "methods", b"methods", "path", b"path", "path_regex", b"path_regex", "prefix", b"prefix", "public", b"public", "query", b"query", "rate_limits", b"rate_limits", "rewrite", b"rewrite", "scopes", b"scopes", "service_name", b"service_name", "strip_prefix", b"strip_prefix", "timeout", b"timeout", "upgrades", b"upgrades"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["headers", b"headers", "hosts", b"hosts", "listeners", b"listeners", "max_body_bytes", b"max_body_bytes", "method_miss", b"method_miss", "methods", b"methods", "path", b"path", "path_regex", b"path_regex", "prefix", b"prefix", "public", b"public", "query", b"query", "rate_limits", b"rate_limits", "rewrite", b"rewrite", "scopes", b"scopes", "service_name", b"service_name", "strip_prefix", b"strip_prefix", "timeout", b"timeout", "upgrades", b"upgrades"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -834,3 +859,39 @@ class Reset(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_target) -> _WhichOneofReturnType_target | None: ...
 
 Global___Reset: _TypeAlias = Reset  # noqa: Y015
+
+@_typing.final
+class Listener(_message.Message):
+    """A port that data planes open, besides that of their settings. Listeners are isolated: a request that the routes of
+    its listener do not match is answered with 404.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PORT_FIELD_NUMBER: _builtins.int
+    PROTOCOL_FIELD_NUMBER: _builtins.int
+    HOSTNAMES_FIELD_NUMBER: _builtins.int
+    port: _builtins.int
+    """1 to 65535; on the host of the data plane's setting LISTEN. Listeners may share a port."""
+    protocol: Global___ListenerProtocol.ValueType
+    """The same for all listeners on a port."""
+    @_builtins.property
+    def hostnames(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Lower case, without port; "*.example.org" matches one or more leading labels; empty: every host. Of the listeners
+        on a port, the one with the most specific hostname gets a request.
+        """
+
+    def __init__(
+        self,
+        *,
+        port: _builtins.int = ...,
+        protocol: Global___ListenerProtocol.ValueType = ...,
+        hostnames: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hostnames", b"hostnames", "port", b"port", "protocol", b"protocol"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Listener: _TypeAlias = Listener  # noqa: Y015

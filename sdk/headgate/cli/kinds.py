@@ -119,6 +119,12 @@ _COLUMNS: Mapping[str, Mapping[str, Cell]] = {
         "DISCOVERY": _source,
         "OPENS AFTER": lambda row: f"{(row.get('circuit') or {}).get('failure_threshold')} failures",
     },
+    "listener": {
+        "LISTENER": _field("name"),
+        "PORT": _field("port"),
+        "PROTOCOL": _field("protocol"),
+        "HOSTNAMES": _listed("hostnames", "any"),
+    },
     "route": {
         "ROUTE": _field("name"),
         "MATCH": lambda row: row.get("prefix") or f"= {row.get('path')}",

@@ -49,6 +49,7 @@ RESOURCES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
             "timeout",
             "max_body_bytes",
             "upgrades",
+            "listeners",
             "description",
             "labels",
         ),
@@ -79,5 +80,6 @@ RESOURCES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
             "labels",
         ),
     ),
+    ("listener", "listeners", "name", ("port", "protocol", "hostnames", "description", "labels")),
     ("issuer", "issuers", "issuer", ("description", "labels")),
 )

@@ -175,6 +175,21 @@ def test_https_has_a_port_and_every_certificate_a_folder() -> None:
     assert found.keys() == {"https"} and found["https"]["port"] == 443
 
 
+def test_listeners_have_ports_everywhere() -> None:
+    listeners = [
+        {"name": "shop", "port": 8080},
+        {"name": "api", "port": 8081, "servicePort": 81, "nodePort": 30081},
+    ]
+    found = render(NEEDED | {"dataplane": {"listeners": listeners}, "networkPolicy": {"enabled": True}})
+    opened = container(found, "dataplane")["ports"]
+    assert {"name": "shop", "containerPort": 8080} in opened
+    own = ports(found, "dataplane")
+    assert own["shop"] == {"name": "shop", "port": 8080, "targetPort": "shop", "appProtocol": "http"}
+    assert (own["api"]["port"], own["api"]["nodePort"]) == (81, 30081)
+    policy = found["NetworkPolicy/demo-headgate-dataplane"]["spec"]["ingress"][0]["ports"]
+    assert {8000, 8080, 8081} <= {port["port"] for port in policy}
+
+
 def test_a_load_balancer_has_its_settings() -> None:
     values = {"service": LOAD_BALANCER, "proxyProtocolFrom": ["192.0.2.0/24", "198.51.100.7"]}
     objects = render({**NEEDED, "dataplane": values})

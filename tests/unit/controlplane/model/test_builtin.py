@@ -86,6 +86,13 @@ def test_routes_beside_it(prefix: str) -> None:
     assert not taken([API], [route("x", prefix=prefix)])
 
 
+def test_routes_of_other_listeners_take_nothing() -> None:
+    assert not taken([API], [route("x", prefix="/", service_name="x", listeners=("web",)), API])
+    assert not taken([API], [route("x", path="/api/v1/apply", listeners=("web",))])
+    assert taken([API], [route("x", path="/api/v1/apply", listeners=("web", "default"))]) == "x"
+    assert taken([API], [API.model_copy(update={"listeners": ("web",)})]) == "headgate-api"
+
+
 def test_another_route_may_lead_there_as_well() -> None:
     wider = route("mine", prefix="/api", service_name="controlplane", public=True)
     assert not taken([API, wider], [], gone=(identity_of(API),))

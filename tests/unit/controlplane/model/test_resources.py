@@ -11,8 +11,9 @@ from tests.unit.controlplane.model.raw_resources import route
 
 
 def test_kinds_have_their_names_of_the_contract() -> None:
-    assert set(KINDS) == {"service", "instance", "route", "scope", "user", "rate_limit", "issuer"}
-    assert set(documents()) == {"services", "routes", "scopes", "users", "rate_limits", "issuers"}
+    assert set(KINDS) == {"service", "instance", "listener", "route", "scope", "user", "rate_limit", "issuer"}
+    kinds = {"services", "routes", "scopes", "users", "rate_limits", "listeners", "issuers"}
+    assert set(documents()) == kinds
 
 
 def test_one_wrong_field_is_one_problem() -> None:

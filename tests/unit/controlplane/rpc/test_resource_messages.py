@@ -12,7 +12,7 @@ from pydantic import Field
 
 from controlplane.model.base import FOR_PEOPLE, Part, Resource
 from controlplane.model.internal import Reset, VerificationKey
-from controlplane.model.resources import Instance, RateLimit, Route, Service, Tls, User, model_of
+from controlplane.model.resources import Instance, Listener, RateLimit, Route, Service, Tls, User, model_of
 from controlplane.rpc.wire.resource_messages import message
 from headgate_api.v1 import resources_pb2 as pb
 from tests.support.added import parts
@@ -22,6 +22,7 @@ NOT_SENT = {
     Service: {"instances", "discovery", "registration"},
     Tls: {"enabled"},  # the part is there, or it is not
     Route: {"name"},  # beside the body
+    Listener: {"name"},
     RateLimit: {"name", "requests", "per"},
     User: {"username", "password", "password_hash", "generation", "credentials_id"},
     VerificationKey: {"kid"},

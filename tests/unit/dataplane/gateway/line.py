@@ -21,6 +21,7 @@ from dataplane.gateway.policy.resources import (
     User,
     VerificationKey,
 )
+from dataplane.proxy.entrance import Entrance
 from dataplane.proxy.exchange import Exchange, Result
 from dataplane.proxy.http1.names import REQUEST_NAMES, field_sorter
 from dataplane.proxy.http1.request import read_request
@@ -83,7 +84,7 @@ class Line:
         for name, value in said:
             collect(name, value)
         request = read_request(method, path.encode(encoding), passing, special, peer, True, lambda: "1.1")
-        client = SimpleNamespace(peer=peer, address=peer.address)
+        client = SimpleNamespace(peer=peer, address=peer.address, entrance=Entrance())
         exchange = Exchange(cast(Any, client), request, b"id-1")
         return self.gateway.decide(exchange, now), exchange
 

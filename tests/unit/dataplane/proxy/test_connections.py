@@ -9,6 +9,7 @@ import pytest
 
 from dataplane.proxy.bounds import Bounds
 from dataplane.proxy.connections import Connections
+from dataplane.proxy.entrance import Entrance
 from dataplane.proxy.trust import Peer
 
 
@@ -20,6 +21,7 @@ class Speaker:
 
     def __init__(self, address: str) -> None:
         self.peer = Peer(address)
+        self.entrance = Entrance()
         self.drained = False
 
     def expire(self, now: float) -> None:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from dataplane.proxy.bounds import Bounds
 from dataplane.proxy.connections import Connections
+from dataplane.proxy.entrance import Entrance
 from dataplane.proxy.tls_downstream import TlsDownstream
 from dataplane.proxy.tls_transport import RECORD
 from dataplane.proxy.trust import Peer
@@ -101,7 +102,7 @@ def test_a_peer_that_renegotiates_again_and_again_is_left() -> None:
     """Each refusal is kept until the peer reads it, and this one never does."""
     tls, below, connections = Renegotiating(), Below(), Connections(Bounds())
     peer = Peer("192.0.2.1")
-    secured = TlsDownstream(cast(ssl.SSLContext, tls), asyncio.Protocol(), peer, connections, 1.0)
+    secured = TlsDownstream(cast(ssl.SSLContext, tls), asyncio.Protocol(), peer, connections, 1.0, Entrance())
     assert connections.admit(peer)
     secured.connection_made(below)
     for _ in range(1_000):
@@ -113,7 +114,7 @@ def test_much_passes_in_small_pieces() -> None:
     """OpenSSL's buffers keep the size that they once had, for as long as the connection is open."""
     tls, above, below = Copying(), Above(), Below()
     peer = Peer("192.0.2.1")
-    secured = TlsDownstream(cast(ssl.SSLContext, tls), above, peer, Connections(Bounds()), 1.0)
+    secured = TlsDownstream(cast(ssl.SSLContext, tls), above, peer, Connections(Bounds()), 1.0, Entrance())
     secured.connection_made(below)
     secured.data_received(b"x" * 1_000_000)
     assert above.got == [b"x" * 1_000_000]

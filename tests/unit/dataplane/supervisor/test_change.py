@@ -16,7 +16,7 @@ from dataplane.config.cache import Cache
 from dataplane.config.decode import NOTHING, Bundle, applied, unpack
 from dataplane.config.journal import Journal
 from dataplane.config.reports import InstanceHealth
-from dataplane.config.table import Problem
+from dataplane.config.table import Problem, Table
 from dataplane.gateway.policy.resources import HealthCheck, Instance
 from dataplane.health import Probe, Prober
 from dataplane.supervisor.change import Changes
@@ -45,6 +45,7 @@ class Node:
         self.refuse: set[int] = set()
         self.hang: set[int] = set()
         self.draining = False
+        self.taken: set[int] = set()
         self.told: list[tuple[str, str]] = []
         self.arriving: asyncio.Queue[Bundle] = asyncio.Queue()
         self.prober = Prober(self.probe, lambda: None)
@@ -53,7 +54,7 @@ class Node:
 
     def make(self) -> Changes:
         node = cast(Any, self)
-        return Changes(Assembly(max_routes=5), self.prober, node, node, Journal(self.cache))
+        return Changes(Assembly(max_routes=5), self.prober, node, node, Journal(self.cache), node)
 
     async def probe(self, _: Instance, __: HealthCheck) -> Probe:
         return Probe(True, 1.0)
@@ -71,6 +72,19 @@ class Node:
         if bundle.revision in self.hang:
             await asyncio.Event().wait()
         return (Problem("", "", "no"),) if bundle.revision in self.refuse else ()
+
+    # the ports
+
+    def bind(self, table: Table) -> tuple[Problem, ...]:
+        self.events += [("bind", port) for port in table.sites]
+        taken = [port for port in table.sites if port in self.taken]
+        return tuple(Problem("listener/web", "port", f"{port} is in use") for port in taken)
+
+    def bind_some(self, table: Table) -> None:
+        self.events += [("bind what is free", port) for port in table.sites]
+
+    def keep(self, table: Table) -> None:
+        self.events += [("keep", port) for port in table.sites]
 
     # the control plane
 
@@ -322,3 +336,38 @@ async def test_a_change_that_ends_with_the_drain_is_not_answered(node: Node) -> 
         await asyncio.sleep(0)
         assert ("ack", 5) not in node.events
         assert node.changes.served is NOTHING
+
+
+def about_ports(events: list[object]) -> list[object]:
+    return [event for event in events if cast(Any, event)[0] != "unavailable"]
+
+
+async def test_a_port_that_cannot_be_bound_is_a_nack_and_nothing_changes(node: Node) -> None:
+    node.taken = {81}
+    web, taken = wire.listener("web", 80, revision=6), wire.listener("web", 81, revision=7)
+    async with following(node):
+        await node.hears(bundle(5))
+        served = about_ports(await node.hears(bundle(6, web)))
+        assert served == [("bind", 80), ("apply", 6), ("keep", 80), ("ack", 6)]
+        refused = await node.hears(bundle(7, taken))
+        assert refused == [("bind", 81), ("nack for now", 7, "listener/web port: 81 is in use")]
+        assert (node.changes.served.revision, set(node.changes.table.sites)) == (6, {80})
+        served = about_ports(await node.hears(bundle(8, web)))
+        assert served == [("bind", 80), ("apply", 8), ("keep", 80), ("ack", 8)]
+
+
+async def test_a_port_of_a_change_that_workers_reject_closes_again(node: Node) -> None:
+    node.refuse = {6}
+    async with following(node):
+        await node.hears(bundle(5, wire.listener("web", 80)))
+        events = about_ports(await node.hears(bundle(6, wire.listener("web", 81, revision=6))))
+        assert events == [("bind", 81), ("apply", 6), ("keep", 80), ("nack for now", 6, "no")]
+
+
+async def test_what_is_restored_is_served_without_the_ports_that_are_taken(node: Node) -> None:
+    async with following(node):
+        await node.hears(bundle(5, wire.listener("web", 80)))
+    node.changes = node.make()
+    node.events.clear()
+    await node.changes.restore()
+    assert about_ports(node.events) == [("bind what is free", 80), ("move", 5)]
