@@ -18,7 +18,7 @@ from typing import NoReturn
 import uvicorn
 
 from controlplane import logs
-from controlplane.app import create_app
+from controlplane.app import ControlPlane, create_app
 from controlplane.settings import Settings, SettingsError, load
 from controlplane.startup import StartError
 from controlplane.tls import FollowedContext, TlsError, TlsFiles
@@ -101,6 +101,19 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
         raise StartError(f"ADMIN_CERT: {error}") from None
 
 
+class _Server(uvicorn.Server):
+    """Ends event streams at the stop, for which it would wait otherwise."""
+
+    def __init__(self, config: uvicorn.Config, app: ControlPlane) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Called once no new connections are accepted."""
+        self._app.end_streams()
+        await super().shutdown(sockets)
+
+
 def _serve(settings: Settings, listener: socket.socket, tls: ssl.SSLContext | None) -> int:
     app = create_app(settings, lambda: setattr(server, "should_exit", True))
     config = uvicorn.Config(
@@ -119,7 +132,7 @@ def _serve(settings: Settings, listener: socket.socket, tls: ssl.SSLContext | No
         timeout_graceful_shutdown=DRAIN,
         ssl_context_factory=(lambda *_: tls) if tls is not None else None,
     )
-    server = uvicorn.Server(config)
+    server = _Server(config, app)
     for number in (signal.SIGTERM, signal.SIGINT):
         # Uvicorn drains and then raises the signal again, which must have no effect.
         signal.signal(number, lambda *_: None)

@@ -26,6 +26,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from controlplane import aside, logs
 from controlplane.api.application import make_api
 from controlplane.api.parts import Parts
+from controlplane.api.streams import Streams
 from controlplane.commands.adapters import StoredMembership
 from controlplane.commands.commands import Commands
 from controlplane.commands.staging import Decided, Sweeper, Undecided
@@ -98,6 +99,11 @@ class ControlPlane:
         self._settings = settings
         self._stop = stop
         self._api: ASGIApp | None = None
+        self._streams = Streams()
+
+    def end_streams(self) -> None:
+        """End all event streams: requests under way hold up the end of the process."""
+        self._streams.stopping.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request, or run the lifespan."""
@@ -114,7 +120,7 @@ class ControlPlane:
             logs.set_up(settings.level)
             for sentence in misspelled():
                 logger.warning(sentence)
-            async with running(settings, self._end) as self._api:
+            async with running(settings, self._end, self._streams) as self._api:
                 await send({"type": "lifespan.startup.complete"})
                 await receive()
         except (SettingsError, StartError) as error:
@@ -139,8 +145,10 @@ class ControlPlane:
 
 
 @asynccontextmanager
-async def running(settings: Settings, failed: Callable[[BaseException], None]) -> AsyncIterator[ASGIApp]:
-    """Start the parts, yield the admin API, and stop the parts in reverse order.
+async def running(
+    settings: Settings, failed: Callable[[BaseException], None], streams: Streams | None = None
+) -> AsyncIterator[ASGIApp]:
+    """Start the parts, yield the admin API, and stop the parts in reverse order. `streams`: the open event streams.
 
     Raises StartError for a permanent fault at start; calls `failed` with a permanent fault later.
     """
@@ -165,11 +173,13 @@ async def running(settings: Settings, failed: Callable[[BaseException], None]) -
             most_routes=settings.max_routes,
             store=store,
         )
+        parts.streams = streams or parts.streams
         startup = Startup(settings, store, parts, hasher)
         parts.prepare_store = startup.repeat
         await startup.try_now()
         stack.callback(logger.info, "control plane stopped")
         await stack.enter_async_context(background(watcher.run(), failed))
+        await stack.enter_async_context(background(parts.observer.run(), failed))
         secret_of_peers, name = PeerSecret(settings.secret_key.get_secret_value()), own_name(settings)
         links = Links(fleet, PeerLink(secret_of_peers, name, _link_tls(settings)))
         membership, member = StoredMembership(commands.executor), member_of(settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -9,11 +10,15 @@ from dataclasses import dataclass, field
 from controlplane.api.caller import Network
 from controlplane.api.list_tags import ListTags
 from controlplane.api.problems import HttpError, starting
+from controlplane.api.streams import Streams
+from controlplane.api.traffic_feed import TrafficFeed
 from controlplane.commands.commands import Commands
 from controlplane.discovery.counts import DiscoveryCounts
 from controlplane.distribute.guard import WHAT_TO_DO
 from controlplane.distribute.messages import Messages
 from controlplane.distribute.watcher import Watcher
+from controlplane.events.log import EventLog
+from controlplane.events.observer import Observer
 from controlplane.fleet.nodes import Fleet
 from controlplane.fleet.waiting import Waiting
 from controlplane.identity import Grants, RefusedCalls, ServiceAccounts, TokenIssuer
@@ -64,11 +69,19 @@ class Parts:
     prepare_store: Callable[[], Awaitable[None]] | None = None
     """Creates the resources that a control plane needs in a store that replaced another one."""
     list_tags: ListTags = field(default_factory=ListTags)
+    streams: Streams = field(default_factory=Streams)
+    """The open event streams."""
+    events: EventLog = field(default_factory=lambda: EventLog(time.time()))
     waiting: Waiting = field(init=False)
     """Shared, so that a thousand waits are checked together."""
+    observer: Observer = field(init=False)
+    """Fills `events`."""
+    traffic: TrafficFeed = field(init=False)
 
     def __post_init__(self) -> None:
         self.waiting = Waiting(self.watcher, self.fleet)
+        self.observer = Observer(self.watcher, self.fleet, self.events)
+        self.traffic = TrafficFeed(self.watcher, self.fleet, lambda: self.observer.services.open)
 
     @property
     def published_revision(self) -> int:

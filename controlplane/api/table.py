@@ -5,6 +5,7 @@ from __future__ import annotations
 from controlplane.api import (
     configuration,
     docs,
+    events,
     fleet,
     health,
     history,
@@ -15,6 +16,7 @@ from controlplane.api import (
     services,
     store,
     token,
+    traffic,
 )
 from controlplane.api.operation import Operation
 
@@ -29,6 +31,8 @@ def operations() -> tuple[Operation, ...]:
         *services.operations(),
         *history.operations(),
         *fleet.operations(),
+        *events.operations(),
+        *traffic.operations(),
         *limits.operations(),
         *rollout.operations(),
         *store.operations(),

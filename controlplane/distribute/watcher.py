@@ -21,6 +21,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 
 from controlplane import aside
+from controlplane.distribute.changes import RecentChanges
 from controlplane.distribute.deltas import Deltas
 from controlplane.distribute.guard import WHAT_TO_DO, Guard
 from controlplane.distribute.pace import SETTLE, Pace
@@ -31,7 +32,7 @@ from controlplane.model.lineage import LINEAGE
 from controlplane.model.problems import InconsistentConfig, Problem
 from controlplane.model.resources import User
 from controlplane.model.snapshot import Snapshot
-from controlplane.model.stored import PREFIX, Stamped
+from controlplane.model.stored import CHANGE, PREFIX, Stamped
 from controlplane.model.trail import Trail
 from controlplane.signal import Signal
 from controlplane.store import Batch, Compacted, Entry, Listing, Store, StoreError
@@ -90,6 +91,8 @@ class Watcher:
         self._probe_interval = probe
         self.deltas = Deltas()
         """The changes from older snapshots to the current one."""
+        self.changes = RecentChanges()
+        """The changes that were made since this process started, also those that data planes are not sent."""
         self.pace = Pace()
         """When the next snapshot may be published."""
         self._config = Config()
@@ -211,6 +214,7 @@ class Watcher:
         for start in range(step, len(found), step):
             await asyncio.sleep(0)
             self._take_in((), found[start : start + step])
+        self.changes.none()
         self._advance(listing.revision)
 
     async def _take_batch(self, batch: Batch) -> None:
@@ -241,6 +245,8 @@ class Watcher:
         for key in gone:
             self._config.remove(key)
         for entry, found in new:
+            if entry.key == CHANGE:
+                self.changes.see(entry)
             try:
                 self._config.put(entry, found)
                 _warn(entry, found)

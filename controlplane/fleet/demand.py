@@ -19,6 +19,12 @@ SMALL = 100
 LOOKS = 30.0
 """Seconds after a look in which another one is expected."""
 
+WATCHES = 10.0
+"""Seconds that one look at the traffic lasts: who watches looks every few seconds."""
+
+SHORTEST_TRAFFIC = 2.0
+"""Shortest interval between two reports on the traffic, in seconds."""
+
 TELLERS = 2
 """Number of data planes that are asked to report every probe, for the times that are shown."""
 
@@ -33,6 +39,8 @@ class Reporting:
     """Whether to report probes that changed nothing."""
     details: bool
     """Whether to report counters of closed circuits and buckets."""
+    traffic: float = 0.0
+    """Seconds between two reports on the traffic; 0: none."""
 
 
 class Demand:
@@ -42,7 +50,8 @@ class Demand:
         self._connected: dict[str, None] = {}
         self._tellers: tuple[str, ...] = ()
         self._looks_until = -math.inf
-        self._told: tuple[float, tuple[str, ...], bool] = (1.0, (), True)
+        self._watches_until = -math.inf
+        self._told: tuple[float, tuple[str, ...], bool, float] = (1.0, (), True, 0.0)
 
     def come(self, node: str) -> None:
         """A data plane connected."""
@@ -62,17 +71,30 @@ class Demand:
         """Whether they were read a moment ago."""
         return now < self._looks_until
 
+    def watch(self, now: float) -> None:
+        """The traffic is watched."""
+        self._watches_until = now + WATCHES
+
+    def watches(self, now: float) -> bool:
+        """Whether it was watched a moment ago."""
+        return now < self._watches_until
+
+    def traffic(self, now: float) -> float:
+        """Seconds between two reports on the traffic; 0: none are asked for."""
+        return max(SHORTEST_TRAFFIC, self._pace) if self.watches(now) else 0.0
+
     def details(self, now: float) -> bool:
         """Whether details are asked for."""
         return len(self._connected) <= SMALL or self.looks(now)
 
     def of(self, node: str, now: float) -> Reporting:
         """The reports requested from this data plane."""
-        return Reporting(self._pace, node in self._tellers, self.details(now))
+        return Reporting(self._pace, node in self._tellers, self.details(now), self.traffic(now))
 
     def changed(self, now: float) -> bool:
         """Whether the requested reports differ from those at the last call."""
-        before, self._told = self._told, (self._pace, self._tellers, self.details(now))
+        asked = self._pace, self._tellers, self.details(now), self.traffic(now)
+        before, self._told = self._told, asked
         return before != self._told
 
     @property

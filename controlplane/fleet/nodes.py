@@ -7,6 +7,7 @@ absence is seen.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +16,7 @@ from typing import TypeVar
 
 from controlplane.fleet import elsewhere, reports
 from controlplane.fleet.circuits import Circuits
-from controlplane.fleet.demand import Demand, Reporting
+from controlplane.fleet.demand import LOOKS, WATCHES, Demand, Reporting
 from controlplane.fleet.elsewhere import Elsewhere
 from controlplane.fleet.overview import Overview
 from controlplane.fleet.peer_updates import PeerChanges, PeerState
@@ -90,6 +91,7 @@ class Fleet:
         self._elsewhere = Elsewhere()
         self._settling = Settling(now(), settle)
         self._demand = Demand()
+        self._looks_until = self._watches_until = -math.inf
 
     @property
     def nodes(self) -> Mapping[str, NodeState]:
@@ -107,7 +109,7 @@ class Fleet:
         """The state that other control planes are sent."""
         self._forget()
         nodes = MappingProxyType(self._nodes)
-        return PeerState(nodes, self.verdicts.found, self.circuits.found, self.looks)
+        return PeerState(nodes, self.verdicts.found, self.circuits.found, self.looks, self.watches)
 
     def all_have_served(self, revision: int, digest: str) -> bool:
         """Whether every connected data plane that serves a configuration has served this one, here and elsewhere.
@@ -157,8 +159,7 @@ class Fleet:
         `changed` names the differences from the former state; without it everything is compared.
         """
         self._settling.heard(controlplane)
-        if peer.looks:
-            self.look()
+        self._take_demand(peer)
         if changed is not None and not changed and controlplane in self._elsewhere.states:
             return
         before = self._elsewhere.receive(controlplane, peer)
@@ -208,19 +209,48 @@ class Fleet:
         return self._demand.of(node, self._now())
 
     def look(self) -> None:
-        """Note that circuits or limits are read; they count as read for a while."""
+        """Note that circuits or limits are read here; they count as read for a while."""
+        self._looks_until = self._now() + LOOKS
         self._demand.look(self._now())
         self.settle_demand()
 
     @property
     def looks(self) -> bool:
-        """Whether they are looked at."""
-        return self._demand.looks(self._now())
+        """Whether they are read here. Not at another control plane: two would tell each other so for ever."""
+        return self._now() < self._looks_until
+
+    def watch(self) -> None:
+        """Note that the traffic is watched here; see `look`."""
+        self._watches_until = self._now() + WATCHES
+        self._demand.watch(self._now())
+        self.settle_demand()
+
+    @property
+    def watches(self) -> bool:
+        """Whether it is watched here."""
+        return self._now() < self._watches_until
+
+    def _take_demand(self, peer: PeerState) -> None:
+        """Report what is read at another control plane."""
+        if peer.looks:
+            self._demand.look(self._now())
+        if peer.watches:
+            self._demand.watch(self._now())
+        self.settle_demand()
+
+    @property
+    def traffic_every(self) -> float:
+        """Seconds between two reports of a data plane on its traffic; 0: it is not watched."""
+        return self._demand.traffic(self._now())
 
     def settle_demand(self) -> None:
         """Request fewer reports once they are no longer read. Call it now and then."""
         if not self._demand.changed(self._now()):
             return
+        if not self.traffic_every:
+            for name, state in self._nodes.items():
+                if state.stats.traffic is not None:
+                    self._nodes[name] = replace(state, stats=replace(state.stats, traffic=None))
         if not self._demand.details(self._now()):
             self.circuits.drop_details()
             for name, state in self._nodes.items():
@@ -325,7 +355,9 @@ class Fleet:
             return
         touched, turned = self.circuits.take(node, stats.circuits, changes=changes)
         self._touch(circuits=touched)
-        self._update(node, stats=replace(stats, circuits=(), resets=NO_RESETS))
+        # One that came after the order to end them would never be replaced.
+        traffic = (stats.traffic or self._nodes[node].stats.traffic) if self.traffic_every else None
+        self._update(node, stats=replace(stats, circuits=(), resets=NO_RESETS, traffic=traffic))
         self.signals.news += turned
         if stats.resets:
             # Its first answer counts: a data plane that restarted later has no buckets to reset.

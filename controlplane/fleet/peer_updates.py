@@ -41,6 +41,8 @@ class PeerState:
     """By service, and then by node."""
     looks: bool = False
     """Whether circuits or limits are read there."""
+    watches: bool = False
+    """Whether the traffic is watched there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class PeerUpdate:
     circuits: Sequence[tuple[str, Mapping[str, CircuitReport]]] = ()
     """By service; empty when no breaker of the service is reported any more."""
     looks: bool = False
+    watches: bool = False
     complete: bool = False
     """Whether the state is consistent with this update, and may be used."""
 
@@ -97,7 +100,7 @@ class UpdateSender:
             yield PeerUpdate(votes=[(name, replace(state.votes.get(name, _NO_VOTES))) for name in names])
         while services := list(islice(self._breakers, AT_ONCE)):
             yield PeerUpdate(circuits=list(self._some_breakers(services)))
-        yield PeerUpdate(looks=state.looks, complete=True)
+        yield PeerUpdate(looks=state.looks, watches=state.watches, complete=True)
 
     def _node_updates(self, nodes: Mapping[str, NodeState]) -> Iterator[PeerUpdate]:
         changed = [node for name, node in nodes.items() if self._nodes.get(name) is not node]
@@ -152,15 +155,16 @@ class UpdateReceiver:
         for service, by_node in update.circuits:
             _put(self._circuits, service, by_node or None, MOST_SERVICES)
             self._breakers.add(service)
-        return self._complete(update.looks) if update.complete else None
+        return self._complete(update) if update.complete else None
 
-    def _complete(self, looks: bool) -> tuple[PeerState, PeerChanges]:
+    def _complete(self, update: PeerUpdate) -> tuple[PeerState, PeerChanges]:
         before = self._state
         self._state = PeerState(
             dict(self._nodes) if self._moved else before.nodes,
             dict(self._votes) if self._services else before.votes,
             dict(self._circuits) if self._breakers else before.circuits,
-            looks,
+            update.looks,
+            update.watches,
         )
         changed = PeerChanges(frozenset(self._services), frozenset(self._breakers), self._moved)
         self._moved, self._services, self._breakers = False, set(), set()

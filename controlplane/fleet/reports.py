@@ -117,6 +117,44 @@ Resets = Mapping[int, ResetReport]
 NO_RESETS: Resets = MappingProxyType({})
 
 
+class RouteTraffic(NamedTuple):
+    """Requests of one route within a report's time, by the class of their status."""
+
+    name: str
+    """Empty for requests that matched no route."""
+    requests: int
+    client_errors: int
+    server_errors: int
+
+
+class ServiceTraffic(NamedTuple):
+    """Requests that were forwarded to one service within a report's time."""
+
+    name: str
+    latency: tuple[int, ...]
+    """Counts by TrafficReport.bounds and above."""
+    errors: int
+    """Those that an instance did not answer properly."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficReport:
+    """The traffic of one data plane during the last `seconds`."""
+
+    seconds: float
+    requests: int = 0
+    client_errors: int = 0
+    server_errors: int = 0
+    routes: tuple[RouteTraffic, ...] = ()
+    services: tuple[ServiceTraffic, ...] = ()
+    bounds: tuple[float, ...] = ()
+    """Upper bounds of the latency buckets in seconds."""
+    in_flight: int = 0
+    connections: int = 0
+    memory: int = 0
+    """Resident bytes of all processes; 0: unknown."""
+
+
 @dataclass(frozen=True, slots=True)
 class StatsReport:
     """Counts reported by a data plane."""
@@ -128,6 +166,8 @@ class StatsReport:
     rate_limits: tuple[RateLimitReport, ...] = ()
     resets: Resets = field(default_factory=lambda: NO_RESETS)
     """Orders that were not reported before; `Fleet` keeps them apart from the rest: see `NodeState.resets`."""
+    traffic: TrafficReport | None = None
+    """The last one. None: nobody watches the traffic, or the data plane is of an older version."""
 
 
 @dataclass(frozen=True, slots=True)

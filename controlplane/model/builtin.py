@@ -35,6 +35,7 @@ ADMIN_PATHS: Final = frozenset(
         "config",
         "dataplanes",
         "diff",
+        "events",
         "history",
         "issuers",
         "openapi.json",
@@ -46,6 +47,7 @@ ADMIN_PATHS: Final = frozenset(
         "scopes",
         "services",
         "store",
+        "traffic",
         "users",
     }
 )

@@ -75,6 +75,26 @@ def change_value(author: str, time: float, summary: str) -> bytes:
     ).encode()
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change of the configuration, as CHANGE names it."""
+
+    revision: int
+    author: str
+    time: float
+    """Unix seconds."""
+    summary: str
+
+
+def read_change(entry: StoredEntry) -> Change | None:
+    """The change in the entry of CHANGE; None if it cannot be read."""
+    try:
+        value = json.loads(entry.value)
+        return Change(entry.revision, str(value["author"]), float(value["time"]), str(value["summary"]))
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return None
+
+
 def decode(entry: StoredEntry) -> Resource | None:
     """The resource in an entry; a signing key gives its public part, as a verification key.
 

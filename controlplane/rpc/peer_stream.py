@@ -112,7 +112,7 @@ class PeerStream:
         wake = asyncio.Event()
         with self._fleet.signals.changed.wakes(wake), self._fleet.signals.moved.wakes(wake):
             while not self._stopping.is_set():
-                told = self._fleet.signals.news, self._fleet.looks
+                told = self._told()
                 for part in sender.updates(self._fleet.peer_state()):
                     for message in peer_messages.messages(part, proof):
                         await context.write(message)
@@ -121,11 +121,15 @@ class PeerStream:
                     proof = b""
                 await self._news(told, wake)
 
-    async def _news(self, told: tuple[int, bool], wake: asyncio.Event) -> None:
+    async def _news(self, told: tuple[int, bool, bool], wake: asyncio.Event) -> None:
         """Return when there is something to send: soon for important changes, a little later for the rest."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._alive):
                 await asyncio.sleep(self._soon)
-                while (self._fleet.signals.news, self._fleet.looks) == told and not self._stopping.is_set():
+                while self._told() == told and not self._stopping.is_set():
                     wake.clear()
                     await wake.wait()
+
+    def _told(self) -> tuple[int, bool, bool]:
+        """Differs when there is something that a follower waits for."""
+        return self._fleet.signals.news, self._fleet.looks, self._fleet.watches

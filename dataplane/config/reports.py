@@ -93,6 +93,47 @@ class ResetStats:
 
 
 @dataclass(frozen=True, slots=True)
+class RouteTraffic:
+    """Requests of one route within a report's time, by the class of their status."""
+
+    name: str
+    """Empty for requests that matched no route."""
+    requests: int
+    client_errors: int
+    server_errors: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceTraffic:
+    """Requests that were forwarded to one service within a report's time."""
+
+    name: str
+    latency: tuple[int, ...]
+    """Counts by TrafficStats.bounds and above."""
+    errors: int
+    """Those that an instance did not answer properly."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficStats:
+    """The traffic of the node during the last `seconds`. Live figures: a lost report is not repeated."""
+
+    seconds: float
+    requests: int
+    client_errors: int
+    server_errors: int
+    routes: tuple[RouteTraffic, ...]
+    """The busiest first."""
+    services: tuple[ServiceTraffic, ...]
+    bounds: tuple[float, ...]
+    """Upper bounds of the latency buckets in seconds."""
+    in_flight: int
+    connections: int
+    memory: int
+    """Resident bytes of all processes."""
+
+
+@dataclass(frozen=True, slots=True)
 class StatsReport:
     """Counters, breakers and rate limit buckets of a node, at one moment."""
 
@@ -102,3 +143,5 @@ class StatsReport:
     buckets: tuple[BucketStats, ...]
     resets: tuple[ResetStats, ...] = ()
     """The last orders that were obeyed."""
+    traffic: TrafficStats | None = None
+    """Only when it is due."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from dataplane.config.reports import BucketStats, CircuitStats, StatsReport
+from dataplane.config.reports import BucketStats, CircuitStats, StatsReport, TrafficStats
 from dataplane.gateway.policy.resources import BUILTIN
 from dataplane.observe.obeyed import ObeyedResets
 
@@ -234,10 +234,10 @@ class NodeStats:
         """How many workers are without the owner of a limit, or without Redis, by limit."""
         return dict(sorted(Counter(name for names in self._away.values() for name in names).items()))
 
-    def report(self, at: float) -> StatsReport:
+    def report(self, at: float, traffic: TrafficStats | None = None) -> StatsReport:
         """The report to the control plane, at Unix time `at`."""
         counted = self.totals.total_requests, self.circuits(), self.buckets()
-        return StatsReport(at, *counted, self.resets.obeyed)
+        return StatsReport(at, *counted, self.resets.obeyed, traffic)
 
 
 def _circuit(

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import os
 import signal
 import socket
 import time
@@ -25,12 +26,13 @@ from dataplane.config.apply import Assembly
 from dataplane.config.builtin import status_items, status_paths
 from dataplane.config.cache import Cache
 from dataplane.config.journal import Journal
-from dataplane.config.reports import NodeState
+from dataplane.config.reports import NodeState, TrafficStats
 from dataplane.config.stream import ConfigStream
 from dataplane.gateway.policy.resources import LimitMode, coarse_limit
 from dataplane.health import EndpointChecker, Prober
 from dataplane.observe.stats import NodeStats
 from dataplane.observe.status_server import StatusServer
+from dataplane.observe.traffic import TrafficMeter
 from dataplane.observe.view import NodeView, RedisView
 from dataplane.proxy.connector import Connector
 from dataplane.proxy.lookups import Lookups
@@ -74,6 +76,7 @@ class Supervisor:
             Connector(UnixSockets(settings.unix_sockets)),
         )
         self._stats = NodeStats()
+        self._traffic = TrafficMeter()
         self._cache = Cache(settings.cache_dir / settings.node_name)
         self._prober = Prober(self._checker, self._notify_router)
         self._workers = Workers(
@@ -265,9 +268,15 @@ class Supervisor:
                 self._report_health()
             table = self._changes.table
             self._stats.keep(table.services, table.routes, table.limits)
-            self._stream.report_stats(self._stats.report(time.time()))
+            self._stream.report_stats(self._stats.report(time.time(), self._measured()))
             self._ports.retry(self._changes.table)
             await asyncio.sleep(1.0)
+
+    def _measured(self) -> TrafficStats | None:
+        """The traffic since the last report on it, if one is due."""
+        pids = (worker.process.pid for worker in self._workers.living)
+        every = self._stream.traffic_every
+        return self._traffic.measure(every, time.monotonic(), self._stats, (os.getpid(), *pids))
 
     def _report_health(self) -> None:
         self._stream.report_health(self._prober.view(), self._changes.served.revision)

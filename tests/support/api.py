@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_network
 
 import httpx
+from starlette.types import ASGIApp
 
 from controlplane.api.application import make_api
 from controlplane.api.parts import Parts
@@ -45,6 +46,8 @@ class Api:
     store: MemoryStore
     parts: Parts
     wall: Wall
+    app: ASGIApp
+    """What `client` calls."""
 
     async def token(self, username: str = ADMIN) -> dict[str, str]:
         """The header of a user's fresh token."""
@@ -89,9 +92,14 @@ async def _keys(store: MemoryStore, now: float) -> KeyRing:
 
 @asynccontextmanager
 async def running_api(
-    *, anonymous_read: bool = False, started: bool = True, peer: str = "127.0.0.1"
+    *,
+    anonymous_read: bool = False,
+    started: bool = True,
+    peer: str = "127.0.0.1",
+    observing: bool = True,
 ) -> AsyncIterator[Api]:
-    """The API with `users`; without `started`, one whose store has not answered yet."""
+    """The API with `users`; without `started`, one whose store has not answered yet. Without `observing` no events are
+    noted."""
     store, wall, hasher = MemoryStore(), Wall(), Hasher(time_cost=1, memory_cost=64, parallelism=1)
     watcher, fleet = Watcher(store), Fleet(wall=wall)
     commands = Commands(store, hasher, wall, watcher)
@@ -104,13 +112,17 @@ async def running_api(
         users_of = Users(parts.find_user, hasher, time.monotonic)
         parts.grants = Grants(users_of, parts.tokens, StoredFamilies(commands.executor, 2_592_000), wall)
         parts.starting = None
-    following = asyncio.create_task(watcher.run())
-    transport = httpx.ASGITransport(make_api(parts), client=(peer, 50000), raise_app_exceptions=False)
+    following = [asyncio.create_task(watcher.run())]
+    if observing:
+        following.append(asyncio.create_task(parts.observer.run()))
+    app = make_api(parts)
+    transport = httpx.ASGITransport(app, client=(peer, 50000), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8080") as client:
-        api = Api(client, store, parts, wall)
+        api = Api(client, store, parts, wall, app)
         if started:
             await api.seen()
         yield api
-    following.cancel()
-    await asyncio.wait([following])
+    for task in following:
+        task.cancel()
+    await asyncio.wait(following)
     await store.close()

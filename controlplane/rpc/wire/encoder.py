@@ -74,7 +74,9 @@ class Encoder:
 
     def reporting(self, asked: Reporting) -> bytes:
         """The StreamResponse with the instructions for reports."""
-        reporting = pb.Reporting(pace=asked.pace, checks=asked.checks, details=asked.details)
+        reporting = pb.Reporting(
+            pace=asked.pace, checks=asked.checks, details=asked.details, traffic=asked.traffic
+        )
         return pb.StreamResponse(reporting=reporting).SerializeToString()
 
     def _is_kept(self, message: Snapshot | Delta) -> bool:

@@ -10,7 +10,7 @@ from controlplane.fleet.bounds import is_node
 from controlplane.fleet.peer_updates import PeerUpdate
 from controlplane.fleet.reports import CircuitReport, CircuitState, NodeState, Rejection, StatsReport
 from controlplane.fleet.verdicts import InstanceName, Verdict
-from controlplane.rpc.wire import report_messages
+from controlplane.rpc.wire import report_messages, traffic_messages
 from headgate_api.v1 import config_pb2, status_pb2
 from headgate_api.v1 import peers_pb2 as pb
 
@@ -37,7 +37,7 @@ def messages(part: PeerUpdate, proof: bytes = b"") -> Iterator[pb.FollowResponse
             message, size = pb.FollowResponse(), 0
         getattr(message, field).append(entry)
         size += more
-    message.complete, message.looks = part.complete, part.looks
+    message.complete, message.looks, message.watches = part.complete, part.looks, part.watches
     yield message
 
 
@@ -73,6 +73,7 @@ def part(response: pb.FollowResponse) -> PeerUpdate:
             for one in response.circuits
         ],
         looks=response.looks,
+        watches=response.watches,
         complete=response.complete,
     )
 
@@ -82,6 +83,7 @@ def _node(state: NodeState) -> pb.PeerNode:
         at=state.stats.at,
         total_requests=state.stats.total_requests,
         rate_limits=report_messages.bucket_messages(state.stats.rate_limits),
+        traffic=traffic_messages.message(state.stats.traffic) if state.stats.traffic else None,
     )
     leaving = (
         status_pb2.InFlight(service_name=service, instance_id=instance, requests=count)
@@ -136,7 +138,9 @@ def _read_node(sent: pb.PeerNode) -> NodeState:
         slot=bounds.slot(sent.slot),
         health_revision=bounds.count(sent.health_revision),
         leaving=report_messages.leaving(sent.leaving),
-        stats=StatsReport(counted.at, counted.total_requests, (), counted.rate_limits),
+        stats=StatsReport(
+            counted.at, counted.total_requests, (), counted.rate_limits, traffic=counted.traffic
+        ),
         resets=report_messages.resets(sent.resets),
         resets_unreported=sent.resets_unreported,
         without_redis=sent.without_redis,

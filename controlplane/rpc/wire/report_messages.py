@@ -21,6 +21,7 @@ from controlplane.fleet.reports import (
     StatsReport,
 )
 from controlplane.model.lineage import Lineage
+from controlplane.rpc.wire import traffic_messages
 from controlplane.rpc.wire.limit_messages import PLACES
 from headgate_api.v1 import config_pb2, peers_pb2, status_pb2
 
@@ -111,6 +112,7 @@ def stats(report: status_pb2.StatsReport) -> StatsReport:
         tuple(circuit(one) for one in report.circuits[:MOST_REPORTS]),
         tuple(_bucket(one) for one in report.rate_limits[:MOST_BUCKETS]),
         resets(report.resets),
+        traffic_messages.traffic(report.traffic) if report.HasField("traffic") else None,
     )
 
 

@@ -149,6 +149,11 @@ class ConfigStream:
         """Whether the control plane has sent a Reporting message."""
         return self._reporter.configured
 
+    @property
+    def traffic_every(self) -> float:
+        """Seconds between two reports on the traffic; 0: the control plane asks for none."""
+        return self._reporter.traffic_every if self.connected_to else 0.0
+
     def ack(self, revision: int) -> None:
         """Acknowledge `revision`: every worker serves it."""
         refused, served = self._refused, self._unanswered.get(revision)

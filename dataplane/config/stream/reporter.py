@@ -14,6 +14,8 @@ from headgate_api.v1 import config_pb2 as pb
 
 LONGEST_PACE = 300.0
 """Longest interval between two reports that a control plane may ask for, in seconds."""
+SHORTEST_TRAFFIC = 1.0
+"""Shortest interval between two reports on the traffic."""
 
 
 class Reporter:
@@ -45,6 +47,12 @@ class Reporter:
     @property
     def _pace(self) -> float:
         return min(max(self._reporting.pace, 0.0), LONGEST_PACE) if self._reporting else 0.0
+
+    @property
+    def traffic_every(self) -> float:
+        """Seconds between two reports on the traffic; 0: none are asked for."""
+        asked = self._reporting.traffic if self._reporting else 0.0
+        return min(max(asked, SHORTEST_TRAFFIC), LONGEST_PACE) if asked > 0 else 0.0
 
     def health_report(self, view: Iterable[InstanceHealth], revision: int) -> pb.StreamRequest | None:
         """The report on the instances, as seen while `revision` was served; None when nothing changed."""
@@ -83,13 +91,14 @@ class Reporter:
             or (due and one != before and (details or one.state != "closed"))
         ]
         resets = tuple(one for one in stats.resets if one.revision not in self._resets)
-        if not due and not changed and not resets:
+        if not due and not changed and not resets and stats.traffic is None:
             return None
         self._resets = {one.revision for one in stats.resets}
         known.update((one.service, one) for one in changed)
         buckets = stats.buckets if details else ()
         return wire.stats_report(
-            StatsReport(stats.at, stats.total_requests, tuple(changed), buckets, resets), changes=True
+            StatsReport(stats.at, stats.total_requests, tuple(changed), buckets, resets, stats.traffic),
+            changes=True,
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from itertools import islice
 
-from dataplane.config.reports import InstanceHealth, InstanceStatus, NodeState, StatsReport
+from dataplane.config.reports import InstanceHealth, InstanceStatus, NodeState, StatsReport, TrafficStats
 from dataplane.config.table import Problem
 from headgate_api.v1 import config_pb2 as pb
 from headgate_api.v1 import status_pb2
@@ -165,5 +165,32 @@ def stats_report(report: StatsReport, *, changes: bool = False) -> pb.StreamRequ
             )
             for one in report.resets
         ],
+        traffic=_traffic(report.traffic) if report.traffic is not None else None,
     )
     return pb.StreamRequest(stats=message)
+
+
+def _traffic(traffic: TrafficStats) -> status_pb2.TrafficReport:
+    return status_pb2.TrafficReport(
+        seconds=traffic.seconds,
+        requests=traffic.requests,
+        client_errors=traffic.client_errors,
+        server_errors=traffic.server_errors,
+        routes=[
+            status_pb2.RouteTraffic(
+                name=one.name,
+                requests=one.requests,
+                client_errors=one.client_errors,
+                server_errors=one.server_errors,
+            )
+            for one in traffic.routes
+        ],
+        services=[
+            status_pb2.ServiceTraffic(name=one.name, latency=one.latency, errors=one.errors)
+            for one in traffic.services
+        ],
+        bounds=traffic.bounds,
+        in_flight=traffic.in_flight,
+        connections=traffic.connections,
+        memory_bytes=traffic.memory,
+    )

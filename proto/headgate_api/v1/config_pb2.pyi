@@ -225,6 +225,7 @@ class Reporting(_message.Message):
     PACE_FIELD_NUMBER: _builtins.int
     CHECKS_FIELD_NUMBER: _builtins.int
     DETAILS_FIELD_NUMBER: _builtins.int
+    TRAFFIC_FIELD_NUMBER: _builtins.int
     pace: _builtins.float
     """Seconds between two StatsReports that have only counters. A data plane without changes sends an empty one as a sign
     of life.
@@ -233,16 +234,19 @@ class Reporting(_message.Message):
     """Whether to report probes that changed only `last_check`. A few data planes report them for all."""
     details: _builtins.bool
     """Whether to report counters of closed circuits and buckets of limits. Set while a client reads them."""
+    traffic: _builtins.float
+    """Seconds between two StatsReports with a TrafficReport; 0: none. Set while a client watches the traffic."""
     def __init__(
         self,
         *,
         pace: _builtins.float = ...,
         checks: _builtins.bool = ...,
         details: _builtins.bool = ...,
+        traffic: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "details", b"details", "pace", b"pace"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checks", b"checks", "details", b"details", "pace", b"pace", "traffic", b"traffic"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

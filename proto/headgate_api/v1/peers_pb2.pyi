@@ -108,12 +108,15 @@ class FollowResponse(_message.Message):
     REMOVED_NODES_FIELD_NUMBER: _builtins.int
     VOTES_FIELD_NUMBER: _builtins.int
     CIRCUITS_FIELD_NUMBER: _builtins.int
+    WATCHES_FIELD_NUMBER: _builtins.int
     proof: _builtins.bytes
     """In the first message: the MAC of the nonce and the name of the answering control plane."""
     complete: _builtins.bool
     """Whether the update is complete and may be used. Otherwise more parts follow."""
     looks: _builtins.bool
     """Whether a client there reads data that data planes report on demand."""
+    watches: _builtins.bool
+    """Whether a client there watches the traffic: data planes report it on demand."""
     @_builtins.property
     def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___PeerNode]:
         """Replaces the previous state of these data planes."""
@@ -138,10 +141,11 @@ class FollowResponse(_message.Message):
         removed_nodes: _abc.Iterable[_builtins.str] | None = ...,
         votes: _abc.Iterable[Global___PeerVotes] | None = ...,
         circuits: _abc.Iterable[Global___PeerCircuits] | None = ...,
+        watches: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["circuits", b"circuits", "complete", b"complete", "looks", b"looks", "nodes", b"nodes", "proof", b"proof", "removed_nodes", b"removed_nodes", "votes", b"votes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["circuits", b"circuits", "complete", b"complete", "looks", b"looks", "nodes", b"nodes", "proof", b"proof", "removed_nodes", b"removed_nodes", "votes", b"votes", "watches", b"watches"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

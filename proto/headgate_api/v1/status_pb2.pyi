@@ -346,6 +346,7 @@ class StatsReport(_message.Message):
     RATE_LIMITS_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
     RESETS_FIELD_NUMBER: _builtins.int
+    TRAFFIC_FIELD_NUMBER: _builtins.int
     at: _builtins.float
     """Unix seconds at the data plane."""
     total_requests: _builtins.int
@@ -363,6 +364,10 @@ class StatsReport(_message.Message):
     def resets(self) -> _containers.RepeatedCompositeFieldContainer[Global___ResetReport]:
         """Orders that were carried out and not yet reported on this stream; sent at once."""
 
+    @_builtins.property
+    def traffic(self) -> Global___TrafficReport:
+        """Only as often as Reporting.traffic asks for it."""
+
     def __init__(
         self,
         *,
@@ -372,11 +377,132 @@ class StatsReport(_message.Message):
         rate_limits: _abc.Iterable[Global___RateLimitReport] | None = ...,
         changes: _builtins.bool = ...,
         resets: _abc.Iterable[Global___ResetReport] | None = ...,
+        traffic: Global___TrafficReport | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["traffic", b"traffic"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "changes", b"changes", "circuits", b"circuits", "rate_limits", b"rate_limits", "resets", b"resets", "total_requests", b"total_requests"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "changes", b"changes", "circuits", b"circuits", "rate_limits", b"rate_limits", "resets", b"resets", "total_requests", b"total_requests", "traffic", b"traffic"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StatsReport: _TypeAlias = StatsReport  # noqa: Y015
+
+@_typing.final
+class TrafficReport(_message.Message):
+    """The traffic of a data plane during the last `seconds`: live figures, which may be lost; the counters above may not."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SECONDS_FIELD_NUMBER: _builtins.int
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    CLIENT_ERRORS_FIELD_NUMBER: _builtins.int
+    SERVER_ERRORS_FIELD_NUMBER: _builtins.int
+    ROUTES_FIELD_NUMBER: _builtins.int
+    SERVICES_FIELD_NUMBER: _builtins.int
+    BOUNDS_FIELD_NUMBER: _builtins.int
+    IN_FLIGHT_FIELD_NUMBER: _builtins.int
+    CONNECTIONS_FIELD_NUMBER: _builtins.int
+    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    seconds: _builtins.float
+    requests: _builtins.int
+    """Requests whose responses ended, those of left-out routes too; and responses with a status of 400 to 499, and from
+    500.
+    """
+    client_errors: _builtins.int
+    server_errors: _builtins.int
+    in_flight: _builtins.int
+    """As of now: forwarded requests that have not ended, open client connections, and resident memory of all processes."""
+    connections: _builtins.int
+    memory_bytes: _builtins.int
+    @_builtins.property
+    def routes(self) -> _containers.RepeatedCompositeFieldContainer[Global___RouteTraffic]:
+        """The busiest first, at most 500; a route without requests is not listed. The empty name: requests without a route."""
+
+    @_builtins.property
+    def services(self) -> _containers.RepeatedCompositeFieldContainer[Global___ServiceTraffic]:
+        """Likewise."""
+
+    @_builtins.property
+    def bounds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Upper bounds, in seconds, of the buckets of ServiceTraffic.latency; there is one bucket more, without a bound."""
+
+    def __init__(
+        self,
+        *,
+        seconds: _builtins.float = ...,
+        requests: _builtins.int = ...,
+        client_errors: _builtins.int = ...,
+        server_errors: _builtins.int = ...,
+        routes: _abc.Iterable[Global___RouteTraffic] | None = ...,
+        services: _abc.Iterable[Global___ServiceTraffic] | None = ...,
+        bounds: _abc.Iterable[_builtins.float] | None = ...,
+        in_flight: _builtins.int = ...,
+        connections: _builtins.int = ...,
+        memory_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bounds", b"bounds", "client_errors", b"client_errors", "connections", b"connections", "in_flight", b"in_flight", "memory_bytes", b"memory_bytes", "requests", b"requests", "routes", b"routes", "seconds", b"seconds", "server_errors", b"server_errors", "services", b"services"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TrafficReport: _TypeAlias = TrafficReport  # noqa: Y015
+
+@_typing.final
+class RouteTraffic(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    CLIENT_ERRORS_FIELD_NUMBER: _builtins.int
+    SERVER_ERRORS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    requests: _builtins.int
+    client_errors: _builtins.int
+    server_errors: _builtins.int
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        requests: _builtins.int = ...,
+        client_errors: _builtins.int = ...,
+        server_errors: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_errors", b"client_errors", "name", b"name", "requests", b"requests", "server_errors", b"server_errors"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RouteTraffic: _TypeAlias = RouteTraffic  # noqa: Y015
+
+@_typing.final
+class ServiceTraffic(_message.Message):
+    """Requests that were forwarded to a service."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    LATENCY_FIELD_NUMBER: _builtins.int
+    ERRORS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    errors: _builtins.int
+    """Requests that an instance did not answer properly."""
+    @_builtins.property
+    def latency(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """By duration from the request's head to the response's end. Not cumulative."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        latency: _abc.Iterable[_builtins.int] | None = ...,
+        errors: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["errors", b"errors", "latency", b"latency", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ServiceTraffic: _TypeAlias = ServiceTraffic  # noqa: Y015

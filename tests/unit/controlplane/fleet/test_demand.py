@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from controlplane.fleet.demand import LOOKS, PER_SECOND, SMALL, TELLERS, Demand, Reporting
+from controlplane.fleet.demand import (
+    LOOKS,
+    PER_SECOND,
+    SHORTEST_TRAFFIC,
+    SMALL,
+    TELLERS,
+    WATCHES,
+    Demand,
+    Reporting,
+)
 
 
 def demand(nodes: int) -> Demand:
@@ -47,3 +56,16 @@ def test_a_change_is_told_once() -> None:
     made.look(2.0)
     assert not made.changed(2.0)
     assert made.changed(2.0 + LOOKS)
+
+
+def test_the_traffic_is_asked_for_only_while_it_is_watched() -> None:
+    small, large = demand(3), demand(1000)
+    assert small.of("gw-0", 0.0).traffic == 0.0
+    for made in (small, large):
+        made.changed(0.0)
+        made.watch(1.0)
+        assert made.changed(1.0)
+    assert small.of("gw-0", 1.0).traffic == SHORTEST_TRAFFIC
+    assert large.of("gw-0", 1.0).traffic == 16.0
+    assert small.of("gw-0", 1.0 + WATCHES).traffic == 0.0
+    assert small.changed(1.0 + WATCHES)

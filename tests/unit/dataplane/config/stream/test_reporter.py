@@ -10,7 +10,9 @@ from dataplane.config.reports import (
     InstanceHealth,
     InstanceStatus,
     ResetStats,
+    RouteTraffic,
     StatsReport,
+    TrafficStats,
 )
 from dataplane.config.stream.reporter import Reporter
 from headgate_api.v1 import config_pb2 as pb
@@ -127,3 +129,15 @@ def test_an_order_that_was_obeyed_is_told_at_once_and_once() -> None:
     again = reporter.stats_report(more, 3.0)
     assert again is not None
     assert [one.revision for one in again.stats.resets] == [6]
+
+
+def test_the_traffic_is_sent_at_once_when_it_is_measured() -> None:
+    reporter = asked()
+    assert reporter.traffic_every == 0.0
+    reporter.configure(pb.Reporting(pace=10.0, traffic=0.1), 0.0)
+    assert reporter.traffic_every == 1.0
+    traffic = TrafficStats(2.0, 5, 1, 2, (RouteTraffic("orders", 5, 1, 2),), (), (0.1,), 3, 4, 5)
+    message = reporter.stats_report(replace(counted(1), traffic=traffic), 0.1)
+    assert message is not None and message.stats.traffic.routes[0].name == "orders"
+    assert not message.stats.circuits and message.stats.changes
+    assert reporter.stats_report(counted(1), 0.2) is None

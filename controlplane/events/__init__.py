@@ -1,0 +1,1 @@
+"""What happens to the gateway, as people follow it: changes, their way to the data planes, health and breakers."""
