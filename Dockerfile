@@ -12,8 +12,8 @@ WORKDIR /src
 # PIP_BUILD_CONSTRAINT: newer versions of pip do not apply the other one to build environments.
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_COMPILE=1 PIP_ROOT_USER_ACTION=ignore \
     PIP_CONSTRAINT=/src/constraints.txt PIP_BUILD_CONSTRAINT=/src/constraints.txt
-# Nothing of a build may be in what is built: the order of sets, names of temporary folders.
-ENV PYTHONHASHSEED=0 CFLAGS=-g0
+# Nothing of a build may be in what is built: the order of sets, names of temporary folders, the linker's identifier.
+ENV PYTHONHASHSEED=0 CFLAGS=-g0 LDFLAGS=-Wl,--build-id=none
 COPY constraints.txt VERSION LICENSE ./
 
 # What follows depends on as little as it can: a commit that leaves the data plane alone does not compile it again. Only

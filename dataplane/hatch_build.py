@@ -44,13 +44,16 @@ PLAIN: Final = frozenset(
     }
 )
 _SETUP: Final = """
-import sys
+import mypyc, os, sys
 from mypyc.build import mypycify
 from setuptools import setup
+headers = os.path.dirname(mypyc.__file__)
+os.environ["CFLAGS"] = os.environ.get("CFLAGS", "") + f" -ffile-prefix-map={headers}=mypyc"
 extensions = mypycify(sys.argv[1:], opt_level="3", group_name="dataplane.compiled")
 setup(name="headgate-dataplane", ext_modules=extensions, packages=[], script_args=["build_ext", "--inplace"])
 """
-"""`group_name` places the code that all extensions share inside the package."""
+"""`group_name` places the code that all extensions share inside the package. Assertions in mypyc's headers name their
+file, which lies in a temporary folder: without the map, two builds would differ."""
 _SETTINGS: Final = (
     "[mypy]\nnamespace_packages = true\nexplicit_package_bases = true\nignore_missing_imports = true\n"
 )
