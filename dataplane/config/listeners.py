@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeAlias
 
 from immutables import Map
 
@@ -11,7 +12,7 @@ from dataplane.gateway.policy.resources import DEFAULT_LISTENER, Listener, Route
 from dataplane.gateway.policy.router import Router
 from dataplane.gateway.policy.sites import NO_ROUTES, Sites
 
-Routers = Map[str, Router]
+Routers: TypeAlias = Map[str, Router]
 """By listener; that of the settings is apart from them."""
 
 
