@@ -14,11 +14,16 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+AS_IS = ("utf-8", "surrogateescape")
+"""Reads and writes what is not UTF-8, too, and a byte order mark, which Compose ignores."""
+
 
 def main() -> int:
     """Write, and tell what was done."""
     file, names = Path(sys.argv[1]), sys.argv[2:]
-    lines = file.read_text().splitlines() if file.exists() else []
+    text = file.read_text(*AS_IS) if file.exists() else ""
+    # Not splitlines(): some characters of a value end a line for it alone.
+    lines = text.removesuffix("\n").split("\n") if text else []
     # The last line of a name counts, as it does for Compose.
     given = dict(filter(None, map(variable, lines)))
     missing = [name for name in names if not given.get(name)]
@@ -31,7 +36,7 @@ def main() -> int:
 
 def variable(line: str) -> tuple[str, str] | None:
     """The name and the value of a line, as Compose reads them: `NAME=` and `NAME=""` are empty."""
-    match = re.match(r"\s*(?:export\s+)?(\w+)\s*[=:]\s*(.*)", line)
+    match = re.match(r"\ufeff?\s*(?:export\s+)?(\w+)\s*[=:]\s*(.*)", line)
     return (match[1], re.sub(r"^(['\"])\1(\s+#.*)?$", "", match[2].strip())) if match else None
 
 
@@ -39,7 +44,7 @@ def write(file: Path, lines: Iterable[str]) -> None:
     """Replace the file."""
     beside = file.with_name(f"{file.name}.{os.getpid()}.tmp")
     beside.touch(mode=0o600, exist_ok=False)
-    beside.write_text("".join(f"{line}\n" for line in lines))
+    beside.write_text("".join(f"{line}\n" for line in lines), *AS_IS)
     beside.replace(file)
 
 

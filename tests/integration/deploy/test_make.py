@@ -143,7 +143,14 @@ def test_a_secret_that_compose_reads_as_empty_is_made(checkout: Path, empty: str
 
 
 @pytest.mark.parametrize(
-    "given", ["export ADMIN_PASSWORD=mine", "  ADMIN_PASSWORD = 'mine' # of my own", "ADMIN_PASSWORD=#mine"]
+    "given",
+    [
+        "export ADMIN_PASSWORD=mine",
+        "  ADMIN_PASSWORD = 'mine' # of my own",
+        "ADMIN_PASSWORD=#mine",
+        "\ufeffADMIN_PASSWORD=mine",
+        "ADMIN_PASSWORD=mi\u2028ne\x0b",
+    ],
 )
 def test_a_secret_is_never_replaced(checkout: Path, given: str) -> None:
     (checkout / "secrets").write_text(f"{given}\n")
@@ -152,6 +159,13 @@ def test_a_secret_is_never_replaced(checkout: Path, given: str) -> None:
     assert (checkout / ".env").is_symlink()
     text = (checkout / "secrets").read_text()
     assert text.startswith(f"{given}\n") and text.count("ADMIN_PASSWORD") == 1
+
+
+def test_lines_in_another_encoding_stay(checkout: Path) -> None:
+    (checkout / ".env").write_bytes(b"# g\xfcltig\n")
+    done = make(checkout, "secrets", f"PYTHON={sys.executable}")
+    assert done.returncode == 0, done.stderr
+    assert (checkout / ".env").read_bytes().startswith(b"# g\xfcltig\nSECRET_KEY=")
 
 
 def secrets_of(folder: Path) -> dict[str, str]:
