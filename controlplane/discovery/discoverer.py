@@ -182,16 +182,24 @@ class Discoverer:
             await self._executor.run(forget, Forget(author=AUTHOR, service_name=name))
         self._due |= self._changed_by_others()
         chosen = self._chosen()
+        refused: list[StoreError] = []
         for start in range(0, len(chosen), AT_ONCE):
-            await self._write_some(chosen[start : start + AT_ONCE])
+            refused += await self._write_some(chosen[start : start + AT_ONCE])
+        if refused:
+            raise refused[0]
 
-    async def _write_some(self, names: Sequence[str]) -> None:
-        """Write for these services at once. Raises StoreError if the store has not taken one of them."""
+    async def _write_some(self, names: Sequence[str]) -> list[StoreError]:
+        """Write for these services at once. Returns why the store has not taken some of them; raises StoreError if it
+        takes none now."""
         self._due.difference_update(names)
         writes = (self._guarded_write(name, self._answers[name]) for name in names)
+        refused: list[StoreError] = []
         for result in await asyncio.gather(*writes, return_exceptions=True):
-            if isinstance(result, BaseException):
+            if isinstance(result, StoreError) and not isinstance(result, Deposed | StoreUnavailable):
+                refused.append(result)
+            elif isinstance(result, BaseException):
                 raise result
+        return refused
 
     def _chosen(self) -> list[str]:
         """The services to write in this round: those whose source has answered, and some of the others.

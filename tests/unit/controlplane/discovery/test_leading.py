@@ -19,7 +19,7 @@ from controlplane.discovery.discoverer import Tell
 from controlplane.discovery.running import run
 from controlplane.identity import Hasher
 from controlplane.model.discovery import Discovery
-from controlplane.store.errors import AccessDenied
+from controlplane.store.errors import AccessDenied, TooLarge
 from tests.support.control_plane import ControlPlane
 from tests.support.waiting import eventually
 from tests.unit.controlplane.discovery.test_discoverer import SERVICE, Scripted, found, running
@@ -47,6 +47,27 @@ async def test_a_store_that_refuses_ends_no_source(
         await bed.serves("orders/i1")
         said = [line.message for line in caplog.records if line.levelno == logging.WARNING]
         assert said == ["discovery cannot be written"], "once"
+
+
+class TooMuch(Executor):
+    """The entry of the first service is too large."""
+
+    async def run(self, plan: Planner[Q, R], request: Q) -> Done[R]:
+        if isinstance(request, Discover) and request.service_name == "a":
+            raise TooLarge("1.6 MiB")
+        return await super().run(plan, request)
+
+
+async def test_an_answer_that_the_store_refuses_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "RETRY", 60.0)
+    names = ["a", *(f"b{number}" for number in range(2 * module.AT_ONCE))]
+    async with running(TooMuch) as bed:
+        for name in names:
+            await bed.plane.commands.put("service", {**SERVICE, "service_name": name}, author="test")
+        await eventually(lambda: len(bed.sources.wanted) == len(names))
+        for name in names:
+            bed.sources.tell(name, Answer((found(1),)))
+        await bed.serves(*(f"{name}/i1" for name in names[1:]))
 
 
 class Silent(Scripted):
