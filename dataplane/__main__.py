@@ -20,6 +20,8 @@ from dataplane.observe import logs
 from dataplane.setting_types import split_address
 from dataplane.settings import Settings, SettingsError, load, misspelled
 from dataplane.supervisor.listen import ListenError, TrafficPort, listen
+from dataplane.telemetry.options import Telemetry
+from dataplane.telemetry.settings import TelemetryError, load_telemetry
 
 if TYPE_CHECKING:
     from dataplane.supervisor.launch import Launcher
@@ -33,10 +35,27 @@ def main() -> int:
     # By default it ends the process. Logs may be rotated before the supervisor handles it.
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     try:
-        return _run(load())
+        return _run(*read_settings())
     except (SettingsError, ListenError, BadFiles) as error:
         sys.stderr.write(f"headgate-dataplane: {error}\n")
         return 2
+
+
+def read_settings() -> tuple[Settings, Telemetry]:
+    """All settings. SettingsError names every invalid or missing variable."""
+    problems, settings, telemetry = [], None, None
+    try:
+        settings = load()
+    except SettingsError as error:
+        problems.append(str(error))
+    try:
+        given = settings is not None and "trace_sampling" in settings.model_fields_set
+        telemetry = load_telemetry(trace_sampling_given=given)
+    except TelemetryError as error:
+        problems.append(str(error))
+    if settings is None or telemetry is None:
+        raise SettingsError("; ".join(problems))
+    return settings, telemetry
 
 
 def answer_questions() -> None:
@@ -52,7 +71,7 @@ def answer_questions() -> None:
     parser.parse_args()
 
 
-def _run(settings: Settings) -> int:
+def _run(settings: Settings, telemetry: Telemetry) -> int:
     traffic = TrafficPort(*split_address(settings.listen))
     secured = TrafficPort(*split_address(settings.tls_listen), "TLS_LISTEN") if settings.tls_listen else None
     status = listen(*split_address(settings.status_listen), "STATUS_LISTEN")
@@ -62,18 +81,21 @@ def _run(settings: Settings) -> int:
     # Imported late, so that a port in use is reported without waiting for the import.
     from dataplane.supervisor.launch import Launcher
 
-    asyncio.run(_supervise(settings, Launcher(settings, traffic, secured), status))
+    launcher = Launcher(settings, traffic, secured, telemetry)
+    asyncio.run(_supervise(settings, launcher, status, telemetry))
     return 0
 
 
-async def _supervise(settings: Settings, launcher: Launcher, status: socket.socket) -> None:
+async def _supervise(
+    settings: Settings, launcher: Launcher, status: socket.socket, telemetry: Telemetry
+) -> None:
     await launcher.ahead()
     # Imported modules live as long as the process: a collection would scan them for nothing.
     gc.disable()
     # Imports gRPC, which takes a while; the workers start meanwhile.
     from dataplane.supervisor.supervisor import Supervisor
 
-    supervisor = Supervisor(settings, launcher, status)
+    supervisor = Supervisor(settings, launcher, status, telemetry)
     gc.freeze()
     gc.enable()
     await supervisor.run()

@@ -74,9 +74,18 @@ class Kind(IntEnum):
     the limits that it found (`gateway.resets.Outcome`)."""
     DROPPED = 19
     """The worker no longer spends any of the SHARES."""
+    SPANS = 30
+    """Spans of finished requests: their number, 4 bytes (big endian), and protobuf fields `spans` of OTLP's
+    ScopeSpans."""
+    LOG_RECORDS = 31
+    """The same for log records: fields `log_records` of ScopeLogs."""
     LEAVING = 13
     """JSON {"<service>/<instance>": requests in flight} of all instances that take no new ones; sent before the APPLIED
     of the change that removes them, and after the last response of each."""
+
+
+TELEMETRY = (Kind.SPANS, Kind.LOG_RECORDS)
+"""Frames with what is exported to a collector of OpenTelemetry."""
 
 
 class ChannelError(Exception):

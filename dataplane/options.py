@@ -24,6 +24,22 @@ class AccessLogOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class TelemetryOptions:
+    """What a worker writes for OpenTelemetry."""
+
+    traces: bool = False
+    metrics: bool = False
+    logs: bool = False
+    """The log of the service."""
+    access_log: bool = False
+    """The access log, too."""
+    access_log_sampling: float = 1.0
+    """Share of good requests that are logged, 0 to 1."""
+    redact: tuple[str, ...] = ()
+    """Query parameters, besides the usual ones, whose values are not shown."""
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerOptions:
     """Everything a worker needs except its configuration. File descriptors are inherited."""
 
@@ -49,6 +65,11 @@ class WorkerOptions:
     expose_metrics: bool
     trace_sampling: float = 1.0
     """Share of new traces that are marked as sampled, 0 to 1."""
+    trace_parents: bool = True
+    """Whether the sampled flag of a traceparent counts (`fields.trace.Parents`)."""
+    trace_client_sampling: bool = False
+    """Whether it also counts if no trusted proxy sends it."""
+    telemetry: TelemetryOptions = TelemetryOptions()
     send_via: bool = True
     """Whether forwarded requests get a Via field (RFC 9110, section 7.6.3)."""
     proxy_protocol_from: tuple[str, ...] = ()
@@ -90,6 +111,8 @@ class WorkerOptions:
         if (log := fields["access_log"]) is not None:
             lists = {"fields": tuple(log["fields"]), "redact": tuple(log["redact"])}
             fields["access_log"] = AccessLogOptions(**{**log, **lists})
+        telemetry = fields["telemetry"]
+        fields["telemetry"] = TelemetryOptions(**{**telemetry, "redact": tuple(telemetry["redact"])})
         bounds = fields["bounds"]
         fields["bounds"] = Bounds(**{**bounds, "strip": tuple(bounds["strip"])})
         return cls(**fields)

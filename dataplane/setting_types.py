@@ -18,7 +18,8 @@ from dataplane.proxy.fields.kinds import REQUEST
 from dataplane.redis.options import read_url
 
 
-def _wrong(detail: str) -> PydanticCustomError:
+def wrong(detail: str) -> PydanticCustomError:
+    """The error that says so of a variable."""
     # Braces are placeholders to pydantic.
     return PydanticCustomError("setting", "{detail}", {"detail": detail})
 
@@ -47,7 +48,7 @@ def _address(value: str) -> str:
         or not re.fullmatch(r"[0-9]{1,5}", port)
         or not 0 < int(port) < 65536
     ):
-        raise _wrong(f"{value!r} is not host:port")
+        raise wrong(f"{value!r} is not host:port")
     return value
 
 
@@ -57,7 +58,7 @@ def _matching(pattern: str, otherwise: str) -> AfterValidator:
 
     def check(value: str) -> str:
         if not compiled.fullmatch(value):
-            raise _wrong(otherwise)
+            raise wrong(otherwise)
         return value
 
     return AfterValidator(check)
@@ -71,7 +72,7 @@ def _split(value: object) -> object:
 
 def _places(value: object) -> object:
     if isinstance(value, str) and not _split(value):
-        raise _wrong("must name at least one file")
+        raise wrong("must name at least one file")
     return _split(value)
 
 
@@ -83,13 +84,13 @@ def _networks(value: object) -> object:
     try:
         return tuple(ip_network(str(part)) for part in value) if isinstance(value, tuple) else value
     except ValueError as error:
-        raise _wrong(str(error)) from None
+        raise wrong(str(error)) from None
 
 
 def _folders(value: tuple[str, ...]) -> tuple[str, ...]:
     for folder in value:
         if not re.match("/[^/]", folder) or {".", ".."} & set(folder.split("/")):
-            raise _wrong(
+            raise wrong(
                 f"{folder!r} is not the absolute path of a folder: one '/', names, no '.' and no '..'"
             )
     return value
@@ -98,9 +99,9 @@ def _folders(value: tuple[str, ...]) -> tuple[str, ...]:
 def _field_names(value: tuple[str, ...]) -> tuple[str, ...]:
     for name in value:
         if not _FIELD_NAME.fullmatch(name):
-            raise _wrong(f"{name!r} must be a field name, or a prefix that ends with *")
+            raise wrong(f"{name!r} must be a field name, or a prefix that ends with *")
         if name.lower().encode() in REQUEST:
-            raise _wrong(f"{name!r} must not be listed: the gateway reads it and never forwards it unchanged")
+            raise wrong(f"{name!r} must not be listed: the gateway reads it and never forwards it unchanged")
     return value
 
 
@@ -108,7 +109,7 @@ def _log_format(value: str) -> str:
     try:
         read_format(value)
     except FormatError as error:
-        raise _wrong(str(error)) from None
+        raise wrong(str(error)) from None
     return value
 
 
@@ -116,26 +117,26 @@ def _log_fields(value: tuple[str, ...]) -> tuple[str, ...]:
     try:
         names = tuple(map(field_name, value))
     except FormatError as error:
-        raise _wrong(str(error)) from None
+        raise wrong(str(error)) from None
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise _wrong(f"{twice[0]!r} is listed twice")
+        raise wrong(f"{twice[0]!r} is listed twice")
     return names
 
 
 def _secret_names(value: tuple[str, ...]) -> tuple[str, ...]:
     for name in value:
         if not _SECRET_NAME.fullmatch(name):
-            raise _wrong(f"{name!r} must be the name of a header or of a query parameter")
+            raise wrong(f"{name!r} must be the name of a header or of a query parameter")
     return value
 
 
 def _log_file(value: Path) -> Path:
     if value.is_dir():
-        raise _wrong(f"{value} is a folder")
+        raise wrong(f"{value} is a folder")
     if not value.parent.is_dir():
-        raise _wrong(f"the folder {value.parent} does not exist")
+        raise wrong(f"the folder {value.parent} does not exist")
     if not os.access(value if value.exists() else value.parent, os.W_OK):
-        raise _wrong(f"cannot write {value}: Permission denied")
+        raise wrong(f"cannot write {value}: Permission denied")
     return value
 
 
@@ -143,7 +144,7 @@ def _content(value: Path) -> bytes:
     try:
         return value.read_bytes()
     except OSError as error:
-        raise _wrong(f"cannot read {value}: {error.strerror}") from None
+        raise wrong(f"cannot read {value}: {error.strerror}") from None
 
 
 def _readable(value: Path) -> Path:
@@ -155,15 +156,15 @@ def _certificates(value: Path) -> Path:
     try:
         ssl.create_default_context(cafile=str(_readable(value)))
     except ssl.SSLError:
-        raise _wrong(f"{value} holds no PEM certificate") from None
+        raise wrong(f"{value} holds no PEM certificate") from None
     return value
 
 
 def _token(value: SecretStr) -> SecretStr:
     if len(value.get_secret_value()) < 16:
-        raise _wrong("must be at least 16 characters long")
+        raise wrong("must be at least 16 characters long")
     if not re.fullmatch(r"[\x21-\x7e]+", value.get_secret_value()):
-        raise _wrong("must hold visible ASCII characters only: it is sent in a header")
+        raise wrong("must hold visible ASCII characters only: it is sent in a header")
     return value
 
 
@@ -174,14 +175,14 @@ def read_token(file: Path) -> SecretStr:
     try:
         return _token(SecretStr(first.decode("ascii", "replace")))
     except PydanticCustomError as error:
-        raise _wrong(f"{file}: the credential {error}") from None
+        raise wrong(f"{file}: the credential {error}") from None
 
 
 def _redis_url(value: SecretStr) -> SecretStr:
     try:
         read_url(value.get_secret_value())
     except ValueError as error:
-        raise _wrong(str(error)) from None
+        raise wrong(str(error)) from None
     return value
 
 

@@ -55,6 +55,7 @@ from dataplane.setting_types import (
     TokenFile,
     split_address,
 )
+from dataplane.telemetry.settings import names as telemetry_names
 from headgate_api.bounds import MOST_ROUTES
 
 
@@ -158,9 +159,16 @@ class Settings(BaseSettings):
     access_log_redact: SecretNames = ()
     """Headers and query parameters whose values are logged as `***`, besides the usual names of credentials, separated
     by commas."""
+    access_log_otlp: bool = True
+    """Where logs go to a collector (OTEL_EXPORTER_OTLP_ENDPOINT), send it the access log, too; with ACCESS_LOG=false,
+    only there."""
     trace_sampling: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 1.0
-    """Share of the traces started here (W3C traceparent) that are marked as sampled. A traceparent in the request keeps
-    its own flag."""
+    """Share of the traces started here (W3C traceparent) that are marked as sampled. A traceparent of a trusted proxy
+    keeps its own flag; that of another client keeps it for this share of requests, and is marked as not sampled
+    otherwise."""
+    trace_client_sampling: bool = False
+    """Obey the sampled flag in the traceparents of all clients. Any client can then have each of its requests
+    traced."""
 
     rate_limit_per_second: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)] = 100
     """Requests a second from one client address, checked before authentication; 0: no limit."""
@@ -428,7 +436,7 @@ def misspelled() -> Iterator[str]:
 
     Not an error: an environment holds other programs' variables, too.
     """
-    known = [name.upper() for name in Settings.model_fields]
+    known = [*(name.upper() for name in Settings.model_fields), *telemetry_names()]
     sources = EnvSettingsSource(Settings), DotEnvSettingsSource(Settings)
     given = {name.upper() for source in sources for name in source.env_vars}
     for name in sorted(given.difference(known)):

@@ -295,6 +295,7 @@ class Gateway(Decider):
             return None
         self.backends.failed(plan.backend, before, now)
         exchange.tried = (*exchange.tried, before)
+        exchange.failures = (*exchange.failures, (now, cause))
         exchange.attempts += 1
         exchange.endpoint = endpoint
         endpoint.in_flight += 1

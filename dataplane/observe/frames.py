@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dataplane.gateway.policy.breaker import CircuitReport
@@ -36,9 +36,11 @@ class StatsFrames:
         buckets: Sequence[BucketReport] | None = None,
         *,
         in_flight: int = 0,
+        telemetry: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """The frame at monotonic time `now`, Unix time `wall`; `refused` connections since the start.
 
+        `telemetry` has more fields of the frame (`telemetry.worker`).
         `buckets` is the limiter's report; None: request it now.
         """
         self._log_transitions()
@@ -61,6 +63,7 @@ class StatsFrames:
             "in_flight": in_flight,
             "ejected": list(ejected),
             "connections_refused": refused - before,
+            **(telemetry or {}),
         }
 
     def _limited(self) -> dict[str, int]:

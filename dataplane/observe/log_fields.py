@@ -75,6 +75,7 @@ SOME: Final[Mapping[str, str]] = {
     "served": "Revision that is served instead.",
     "shares": "Number of shares of fleet limits that workers of the process before had.",
     "service": "Name of a service.",
+    "signal": "What OpenTelemetry could not export: `traces`, `metrics` or `logs`.",
     "status": "Status of an instance: `starting`, `healthy`, `unhealthy`.",
     "worker": "Index of a worker, from 0.",
 }

@@ -6,13 +6,15 @@ import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Metric, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Metric, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Exemplar
 
 from dataplane.config.reports import CircuitStats, InstanceStatus
 from dataplane.gateway.policy.resources import BUILTIN
-from dataplane.observe.stats import LATENCY_BOUNDS, STATUS_CLASSES, Totals
+from dataplane.observe.stats import LATENCY_BOUNDS, STATUS_CLASSES, Seen, Totals
 from dataplane.observe.view import NodeView
 
 QUERIES: Final[Mapping[str, str]] = {
@@ -28,6 +30,8 @@ QUERIES: Final[Mapping[str, str]] = {
     "headgate_limit_refused_total": "topk(10, sum by (limit) (rate(headgate_limit_refused_total[5m])))",
     "headgate_limit_unanswered_total": "sum by (limit) (rate(headgate_limit_unanswered_total[5m])) > 0",
     "headgate_connections_refused_total": "sum by (instance) (rate(headgate_connections_refused_total[5m])) > 0",
+    "headgate_telemetry_exported_total": "sum by (signal) (rate(headgate_telemetry_exported_total[5m]))",
+    "headgate_telemetry_dropped_total": "sum by (signal) (increase(headgate_telemetry_dropped_total[15m])) > 0",
     "headgate_access_log_dropped_total": "increase(headgate_access_log_dropped_total[1h]) > 0",
     "headgate_circuit_state": 'max by (service) (headgate_circuit_state{state="open"}) == 1',
     "headgate_circuit_failures_total": "sum by (service) (rate(headgate_circuit_failures_total[5m]))",
@@ -65,14 +69,17 @@ class NodeCollector(Collector):
         yield from _circuits(view.circuits)
         yield from _instances(view)
         yield from _node(view)
+        yield from _telemetry(view)
 
 
-def render(view: Callable[[], NodeView]) -> bytes:
-    """All metrics in Prometheus' text format, those of the supervisor's process included."""
+def render(view: Callable[[], NodeView], accept: str = "") -> tuple[bytes, str]:
+    """All metrics, those of the supervisor's process included, and their media type: OpenMetrics, which has exemplars,
+    if `accept` (the field Accept) asks for it, else the text format of Prometheus."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(NodeCollector(view))
     ProcessCollector(namespace="headgate_supervisor", registry=registry)
-    return generate_latest(registry)
+    encode, media_type = choose_encoder(accept)
+    return encode(registry), media_type
 
 
 def _traffic(totals: Totals) -> Iterator[Metric]:
@@ -93,7 +100,8 @@ def _traffic(totals: Totals) -> Iterator[Metric]:
         labels=["service"],
     )
     for service, counts in sorted(totals.latency.items()):
-        latency.add_metric([service], list(_cumulated(counts[:-1])), sum_value=counts[-1])
+        buckets = list(_cumulated(counts[:-1], totals.exemplars.get(service, {})))
+        latency.add_metric([service], buckets, sum_value=counts[-1])
     yield latency
     refusals = _counter(
         "refusals", "Requests answered by the gateway itself, by decision.", "route", "reason"
@@ -141,11 +149,18 @@ def _traffic(totals: Totals) -> Iterator[Metric]:
     )
 
 
-def _cumulated(counts: list[float]) -> Iterator[tuple[str, float]]:
+def _cumulated(
+    counts: list[float], seen: Mapping[int, Seen]
+) -> Iterator[tuple[str, float] | tuple[str, float, Exemplar]]:
     total = 0.0
-    for bound, count in zip((*map(str, LATENCY_BOUNDS), "+Inf"), counts, strict=True):
+    for bucket, (bound, count) in enumerate(zip((*map(str, LATENCY_BOUNDS), "+Inf"), counts, strict=True)):
         total += count
-        yield bound, total
+        one = seen.get(bucket)
+        if one is None:
+            yield bound, total
+        else:
+            labels = {"trace_id": one.trace, "span_id": one.span}
+            yield bound, total, Exemplar(labels, one.seconds, one.at)
 
 
 def _circuits(circuits: Iterable[CircuitStats]) -> Iterator[Metric]:
@@ -222,6 +237,17 @@ def _node(view: NodeView) -> Iterator[Metric]:
     yield _simple_counter(
         "config_cache_warnings", "Failures to read or write the cache.", view.cache_warnings
     )
+
+
+def _telemetry(view: NodeView) -> Iterator[Metric]:
+    exported = _counter(
+        "telemetry_exported", "Spans, log records and data points that the collector has taken.", "signal"
+    )
+    dropped = _counter("telemetry_dropped", "Spans, log records and data points that were lost.", "signal")
+    for signal, (taken, lost) in sorted(view.telemetry.items()):
+        exported.add_metric([signal], taken)
+        dropped.add_metric([signal], lost + view.totals.telemetry_drops.get(signal, 0))
+    yield from (exported, dropped)
 
 
 def _counter(name: str, text: str, *labels: str) -> CounterMetricFamily:

@@ -13,7 +13,7 @@ from dataplane.observe.access import AccessLog
 from dataplane.observe.lines import JsonLines, Lines
 from dataplane.observe.stats import LATENCY_BOUNDS, STATUS_CLASSES
 from dataplane.proxy.exchange import Exchange
-from dataplane.proxy.fields.trace import ALWAYS
+from dataplane.proxy.fields.trace import ALWAYS, own_id
 
 UPSTREAM_ERRORS = frozenset({"unavailable", "bad_response", "timed_out"})
 """Decisions that an instance caused."""
@@ -62,7 +62,7 @@ class Recorder:
         if exchange.shadowed:
             for limit in exchange.shadowed:
                 self._shadowed[limit] = self._shadowed.get(limit, 0) + 1
-        if self._log is not None and (self._sampled is ALWAYS or self._is_logged(exchange)):
+        if self._log is not None and (self._sampled is ALWAYS or is_logged(exchange, self._sampled)):
             self._log.write(self._lines.line(exchange, name, service, seconds))
 
     def report(self) -> dict[str, Any]:
@@ -85,12 +85,6 @@ class Recorder:
         self._retries, self._shadowed = {}, {}
         return report
 
-    def _is_logged(self, exchange: Exchange) -> bool:
-        """Whether the request is in the sample, or not a good one: refused, failed, retried, or refused in shadow."""
-        if exchange.decision != "forwarded" or exchange.status >= 400 or exchange.attempts > 1:
-            return True
-        return bool(exchange.shadowed) or _own_id(exchange)[16:] < self._sampled
-
     def _flush(self) -> int:
         """Flush the access log. Returns the lines dropped since the start."""
         if self._log is None:
@@ -106,8 +100,8 @@ class Recorder:
         counts[key] = counts.get(key, 0) + 1
 
 
-def _own_id(exchange: Exchange) -> bytes:
-    """The id generated here: a client can choose the other one."""
-    request = exchange.request
-    provenance = request.provenance if request is not None else None
-    return exchange.request_id if provenance is None else provenance.fresh_id or exchange.request_id
+def is_logged(exchange: Exchange, sampled: bytes) -> bool:
+    """Whether the request is in the sample, or not a good one: refused, failed, retried, or refused in shadow."""
+    if exchange.decision != "forwarded" or exchange.status >= 400 or exchange.attempts > 1:
+        return True
+    return bool(exchange.shadowed) or own_id(exchange.request, exchange.request_id)[16:] < sampled

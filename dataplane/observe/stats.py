@@ -7,13 +7,15 @@ connections. Times are Unix seconds.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from dataplane.config.reports import BucketStats, CircuitStats, StatsReport, TrafficStats
 from dataplane.gateway.policy.resources import BUILTIN
+from dataplane.observe.http_series import HttpSeries, SeriesKey
 from dataplane.observe.obeyed import ObeyedResets
 
 LATENCY_BOUNDS: tuple[float, ...] = (
@@ -44,6 +46,18 @@ _NOTHING: Mapping[str, object] = {}
 _WORSE = {"closed": 0, "half_open": 1, "open": 2}
 
 
+class Seen(NamedTuple):
+    """A request that was traced, as an exemplar of its duration."""
+
+    key: SeriesKey
+    seconds: float
+    trace: str
+    """Ids of its trace and of its SERVER span, hexadecimal."""
+    span: str
+    at: float
+    """Unix time of its end."""
+
+
 @dataclass(slots=True)
 class Totals:
     """Sums over every worker since the start of the node, for the routes and services of the table."""
@@ -68,6 +82,10 @@ class Totals:
     """Requests that a limit refused, by limit."""
     unanswered: dict[str, int] = field(default_factory=dict)
     """Requests whose limit Redis did not answer for, by limit."""
+    telemetry_drops: dict[str, int] = field(default_factory=dict)
+    """Spans and log records that workers could not hand over, by signal."""
+    exemplars: dict[str, dict[int, Seen]] = field(default_factory=dict)
+    """By service and bucket of `latency`: the last request that was traced."""
     access_log_drops: int = 0
     connections_refused: int = 0
 
@@ -93,6 +111,12 @@ class Totals:
             self.limited[limit] = self.limited.get(limit, 0) + int(count)
         for limit, count in report.get("unanswered", {}).items():
             self.unanswered[limit] = self.unanswered.get(limit, 0) + int(count)
+        for key, seconds, trace, span, at in report.get("exemplars", ()):
+            seen = Seen(SeriesKey(*key), float(seconds), str(trace), str(span), float(at))
+            bucket = bisect_left(LATENCY_BOUNDS, seen.seconds)
+            self.exemplars.setdefault(seen.key.service, {})[bucket] = seen
+        for signal, count in report.get("telemetry_dropped", {}).items():
+            self.telemetry_drops[signal] = self.telemetry_drops.get(signal, 0) + int(count)
         self.access_log_drops += int(report["access_log_drops"])
         self.connections_refused += int(report.get("connections_refused", 0))
 
@@ -101,6 +125,7 @@ class Totals:
         _keep(self.requests, lambda name: not name or name in routes)
         _keep(self.refusals, lambda key: not key[0] or key[0] in routes)
         _keep(self.latency, lambda name: name in services)
+        _keep(self.exemplars, lambda name: name in services)
         _keep(self.retries, lambda name: name in services)
         _keep(self.shadowed, lambda name: name in limits)
         _keep(self.admitted, lambda name: name in limits or name.startswith(BUILTIN))
@@ -130,6 +155,7 @@ class NodeStats:
     def __init__(self) -> None:
         self.totals = Totals()
         self.resets = ObeyedResets()
+        self.http = HttpSeries()
         self._services: Mapping[str, object] = {}
         self._routes: Mapping[str, object] = {}
         self._limits: Mapping[str, object] = _NOTHING
@@ -139,6 +165,7 @@ class NodeStats:
         self._buckets: dict[int, list[BucketStats]] = {}
         self._connections: dict[int, int] = {}
         self._in_flight: dict[int, int] = {}
+        self._active: dict[int, list[tuple[str, str, int]]] = {}
         self._ejected: dict[int, list[str]] = {}
         self._away: dict[int, list[str]] = {}
         self._past: dict[str, CircuitStats] = {}
@@ -154,6 +181,14 @@ class NodeStats:
         """Forwarded requests that have not ended."""
         return sum(self._in_flight.values())
 
+    def active(self) -> dict[tuple[str, str], int]:
+        """Requests that are being answered, by method and scheme; counted only for OpenTelemetry."""
+        found: Counter[tuple[str, str]] = Counter()
+        for counts in self._active.values():
+            for method, scheme, count in counts:
+                found[method, scheme] += count
+        return dict(found)
+
     def ejected(self) -> dict[str, int]:
         """How many workers have ejected an instance, by "<service>/<id>"."""
         return dict(sorted(Counter(name for names in self._ejected.values() for name in names).items()))
@@ -164,6 +199,8 @@ class NodeStats:
         self._buckets[worker] = [_bucket(*bucket) for bucket in report["buckets"][:MAX_BUCKETS]]
         self._connections[worker] = int(report["connections"])
         self._in_flight[worker] = int(report.get("in_flight", 0))
+        self._active[worker] = [(str(m), str(s), int(count)) for m, s, count in report.get("active", ())]
+        self.http.add(report.get("http", ()))
         self._ejected[worker] = [str(instance) for instance in report["ejected"][:MAX_EJECTED]]
         self._away[worker] = [str(limit) for limit in report.get("away", ())[:MAX_AWAY]]
         self._circuits.setdefault(worker, {}).update((circuit.service, circuit) for circuit in circuits)
@@ -174,6 +211,7 @@ class NodeStats:
         self._buckets.pop(worker, None)
         self._connections.pop(worker, None)
         self._in_flight.pop(worker, None)
+        self._active.pop(worker, None)
         self._ejected.pop(worker, None)
         self._away.pop(worker, None)
         for name, circuit in self._circuits.pop(worker, {}).items():

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Set
 from typing import Any
 
 import uvicorn
-from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -46,8 +45,9 @@ def make_app(view: View, exposed: Set[str] = frozenset({"/health"})) -> Starlett
             body["controlplane"] = node.controlplane_problem
         return _json(body, 503 if reason else 200)
 
-    def answer_metrics(_: Request) -> Response:
-        return Response(render(view), media_type=CONTENT_TYPE_LATEST)
+    def answer_metrics(request: Request) -> Response:
+        body, media_type = render(view, request.headers.get("accept", ""))
+        return Response(body, headers={"content-type": media_type})
 
     def answer_config(_: Request) -> Response:
         return _json(config_document(view()))

@@ -75,6 +75,8 @@ class NodeView:
     """Name and port of each listener of the configuration, and the reason why it is not open; empty when it is."""
     redis: RedisView | None = None
     """None where no limit is counted in Redis."""
+    telemetry: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Of OpenTelemetry, by signal: items that the collector has taken, and items that were lost."""
 
 
 def health_document(view: NodeView) -> dict[str, Any]:

@@ -230,6 +230,7 @@ class Exchange:
         "decision",
         "ended",
         "endpoint",
+        "failures",
         "fault",
         "held",
         "identity",
@@ -302,6 +303,8 @@ class Exchange:
     """Number of instances that it was sent to."""
     tried: tuple[Endpoint, ...]
     """Instances that failed."""
+    failures: tuple[tuple[float, str], ...]
+    """Of each of `tried`: when it failed, and why (`errors.CONNECT` and its like, or a status)."""
     complete: bool
     """The request has been read completely."""
     slowed: bool
@@ -336,7 +339,7 @@ class Exchange:
         self.complete = self.retried = self.slowed = self.timed = False
         self.plan = self.trial = self.endpoint = self.upstream = None
         self.fault = self.replay = self.held = self.asked = None
-        self.tried = self.shadowed = self.response_fields = ()
+        self.tried = self.failures = self.shadowed = self.response_fields = ()
         self.keep_alive = True
         self.identity = NO_IDENTITY
         self.decision = self.reason = ""

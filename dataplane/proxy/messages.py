@@ -38,6 +38,11 @@ class Context(NamedTuple):
 
     trace_id: bytes
     flags: bytes
+    parent: bytes = b""
+    """The sender's span."""
+    draw: bytes = b""
+    """The half of an id, 16 hex digits, that must be below our threshold (`fields.trace.threshold`) for the flags to
+    count as sampled; empty: they are final."""
 
 
 class Provenance:

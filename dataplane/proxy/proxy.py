@@ -18,6 +18,7 @@ from dataplane.proxy.downstream import Downstream
 from dataplane.proxy.entrance import Entrance
 from dataplane.proxy.errors import TooManyConnections
 from dataplane.proxy.exchange import Decider
+from dataplane.proxy.fields.trace import Parents
 from dataplane.proxy.http1.reply_writer import whole_reply
 from dataplane.proxy.listener import Listener
 from dataplane.proxy.lookups import Lookups
@@ -41,9 +42,12 @@ class Proxy:
         *,
         trace_sampling: float = 1.0,
         send_via: bool = True,
+        parents: Parents | None = None,
     ) -> None:
         """`lookups` are of names of instances, which `connector` connects to; the others are as for `Shared`."""
-        self.shared = Shared(decider, bounds, trusted, trace_sampling=trace_sampling, send_via=send_via)
+        self.shared = Shared(
+            decider, bounds, trusted, trace_sampling=trace_sampling, send_via=send_via, parents=parents
+        )
         self.connections = Connections(self.shared.bounds)
         self.dialer = Dialer(self.shared, pool, lookups, connector)
         self.deadlines = Deadlines(self.shared, self.connections, pool)

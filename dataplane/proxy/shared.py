@@ -13,6 +13,7 @@ from typing import Final
 from dataplane.proxy.bounds import Bounds
 from dataplane.proxy.entrance import Entrance
 from dataplane.proxy.exchange import Decider
+from dataplane.proxy.fields.trace import Parents
 from dataplane.proxy.http1.head_cache import HeadCache
 from dataplane.proxy.http1.request_writer import RequestWriter
 from dataplane.proxy.http1.response import Response
@@ -42,13 +43,15 @@ class Shared:
         *,
         trace_sampling: float = 1.0,
         send_via: bool = True,
+        parents: Parents | None = None,
     ) -> None:
         """`trace_sampling` is the share of traces begun here that are recorded, 0 to 1; `send_via` is whether
-        forwarded requests tell of the gateway in Via.
+        forwarded requests tell of the gateway in Via; `parents` says how much a traceparent's flag counts.
         """
         self.decider = decider
         self.bounds = bounds or Bounds()
         self.trusted = trusted or TrustedProxies()
+        self.parents = parents or Parents()
         self.turn = Turn(soon)
         self.request_writer = RequestWriter(trace_sampling, send_via)
         self.request_cache: HeadCache[Request] = HeadCache()

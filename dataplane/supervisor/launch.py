@@ -11,20 +11,29 @@ import hashlib
 import secrets
 from collections.abc import Callable
 
-from dataplane.options import WorkerOptions
+from dataplane.options import TelemetryOptions, WorkerOptions
 from dataplane.setting_types import read_token, split_address
 from dataplane.settings import Settings
 from dataplane.supervisor.listen import TrafficPort
 from dataplane.supervisor.process import WorkerProcess, spawn
 from dataplane.supervisor.share_record import open_folder
+from dataplane.telemetry.options import OFF, Sampling, Telemetry
 
 
 class Launcher:
     """Starts workers. `ahead` starts the first ones in advance."""
 
-    def __init__(self, settings: Settings, traffic: TrafficPort, secured: TrafficPort | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        traffic: TrafficPort,
+        secured: TrafficPort | None = None,
+        telemetry: Telemetry = OFF,
+    ) -> None:
         """`secured` is the traffic port for TLS."""
         self._settings = settings
+        self._telemetry = telemetry
+        self._sampling = telemetry.sampling or Sampling(settings.trace_sampling)
         self._limit_secret = limit_secret(settings)
         self._ports = [traffic] if secured is None else [traffic, secured]
         self.folder_fd = -1
@@ -84,7 +93,17 @@ class Launcher:
             rate_limit_mode=settings.rate_limit_mode,
             rate_limit_on_store_failure=settings.rate_limit_on_store_failure,
             trusted_proxies=tuple(map(str, settings.trusted_proxies)),
-            trace_sampling=settings.trace_sampling,
+            trace_sampling=self._sampling.ratio,
+            trace_parents=self._sampling.parent_based,
+            trace_client_sampling=settings.trace_client_sampling,
+            telemetry=TelemetryOptions(
+                traces=self._telemetry.traces is not None,
+                metrics=self._telemetry.metrics is not None,
+                logs=self._telemetry.logs is not None,
+                access_log=self._telemetry.logs is not None and settings.access_log_otlp,
+                access_log_sampling=settings.access_log_sampling,
+                redact=settings.access_log_redact,
+            ),
             send_via=settings.send_via,
             proxy_protocol_from=tuple(map(str, settings.proxy_protocol_from)),
             register_allow=tuple(map(str, settings.register_allow)),

@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from dataplane.channel import MAX_REPORT, Channel, Kind, read_json
+from dataplane.channel import MAX_REPORT, TELEMETRY, Channel, Kind, read_json
 from dataplane.config.decode import NOTHING, Bundle, difference
 from dataplane.config.table import Problem
 from dataplane.options import WorkerOptions
 from dataplane.supervisor.liveness import Liveness
+from dataplane.telemetry.settings import secret_names
 
 PASS_TIMEOUT = 5.0
 """Seconds in which a worker that reads no sockets blocks the supervisor at most."""
@@ -27,7 +28,7 @@ MOST_PASSED = 200
 """Sockets in one message; the system takes 253 (SCM_MAX_FD)."""
 MAX_UNREAD = 4 * 1024 * 1024
 """Bytes of its backlog beyond which a worker is sent no more answers about limits."""
-SECRETS = ("DATAPLANE_TOKEN", "REDIS_URL", "REDIS_SENTINEL_PASSWORD")
+SECRETS = frozenset({"DATAPLANE_TOKEN", "REDIS_URL", "REDIS_SENTINEL_PASSWORD", *secret_names()})
 """Removed from a worker's environment, which a child or a crash report may show."""
 
 UNHEARD = frozenset({signal.SIGINT, signal.SIGHUP, signal.SIGUSR1})
@@ -149,12 +150,13 @@ class WorkerProcess:
         asked: Callable[[Kind, bytes], None] = lambda kind, payload: None,
         redis_changed: Callable[[], None] = lambda: None,
         reset: Callable[[Any], None] = lambda report: None,
+        telemetry: Callable[[Kind, bytes], None] = lambda kind, payload: None,
     ) -> None:
         """Read its frames until it ends.
 
         `answered` is called after every answer, `counted` with statistics, `left` when `leaving` has changed, `asked`
-        with asks to the owners of limits, `redis_changed` when `redis` has changed, and `reset` with its report on an
-        order to fill up buckets.
+        with asks to the owners of limits, `redis_changed` when `redis` has changed, `reset` with its report on an
+        order to fill up buckets, and `telemetry` with what is to be exported.
         """
         try:
             while (frame := await self._channel.receive()) is not None:
@@ -163,6 +165,8 @@ class WorkerProcess:
                     counted(read_json(frame[1]))
                 elif frame[0] in (Kind.NODE_ASKS, Kind.FLEET_ASKS, Kind.DROPPED):
                     asked(*frame)
+                elif frame[0] in TELEMETRY:
+                    telemetry(*frame)
                 elif frame[0] is Kind.SERVING:
                     self.serving = True
                 elif frame[0] is Kind.LEAVING:

@@ -30,6 +30,7 @@ from dataplane.config.reports import NodeState, TrafficStats
 from dataplane.config.stream import ConfigStream
 from dataplane.gateway.policy.resources import LimitMode, coarse_limit
 from dataplane.health import EndpointChecker, Prober
+from dataplane.observe.metrics import NodeCollector
 from dataplane.observe.stats import NodeStats
 from dataplane.observe.status_server import StatusServer
 from dataplane.observe.traffic import TrafficMeter
@@ -50,6 +51,9 @@ from dataplane.supervisor.redis_state import RedisState
 from dataplane.supervisor.share_record import ShareRecord
 from dataplane.supervisor.uplink import Uplink
 from dataplane.supervisor.workers import Workers
+from dataplane.telemetry.metrics import Moment
+from dataplane.telemetry.node import NodeTelemetry
+from dataplane.telemetry.options import OFF, Telemetry
 
 HEALTH_EVERY = 5
 """Statistics reports per health report that is sent even when nothing changed."""
@@ -62,12 +66,15 @@ _log = logging.getLogger(__name__)
 class Supervisor:
     """Connects the parts of a data plane. The sockets are already bound, so a port in use was reported earlier."""
 
-    def __init__(self, settings: Settings, launcher: Launcher, status: socket.socket) -> None:
-        """Raises BadFiles when the certificates can no longer be read."""
+    def __init__(
+        self, settings: Settings, launcher: Launcher, status: socket.socket, telemetry: Telemetry = OFF
+    ) -> None:
+        """Raises BadFiles or OSError when certificates can no longer be read."""
         self._settings = settings
         self._launcher = launcher
         self._status_socket = status
         self._version = version("headgate-dataplane")
+        self._started = time.time()
         self._stop = asyncio.Event()
         self._health_sent = True
         self._leaving: dict[str, int] = {}
@@ -113,6 +120,8 @@ class Supervisor:
             coarse_limit(settings.rate_limit_per_second, settings.rate_limit_burst, settings.rate_limit_mode),
             record=ShareRecord(settings.cache_dir / settings.node_name, launcher.folder_fd),
         )
+        self._telemetry = NodeTelemetry(telemetry, settings.node_name, self._version)
+        self._workers.on_telemetry = self._telemetry.take
         self._workers.on_started = self._lending.started
         self._workers.on_asks = self._lending.take
         self._workers.on_ended = self._lending.ended
@@ -135,6 +144,7 @@ class Supervisor:
         if self._certificates.current != NodeCertificates():
             self._use_certificates(self._certificates.current)
             loop.add_signal_handler(signal.SIGHUP, self._certificates.check_now)
+        self._telemetry.start()
         restored = await self._changes.restore()
         workers = asyncio.create_task(self._workers.run(), name="workers")
         tasks += [
@@ -142,6 +152,7 @@ class Supervisor:
             self._keep("config stream", self._stream.run),
             self._keep("reports", self._report),
             self._keep("leases", self._lending.run),
+            self._keep("metrics", lambda: self._telemetry.run(self._moment)),
         ]
         if self._certificates.current != NodeCertificates():
             tasks.append(self._keep("certificates", self._certificates.run))
@@ -186,6 +197,23 @@ class Supervisor:
             listeners=tuple(
                 ports_view(self._changes.served_table.listeners, self._ports.open, self._ports.missing)
             ),
+            telemetry=self._telemetry.counts(),
+        )
+
+    def _moment(self) -> Moment:
+        """The numbers of the node as they are now."""
+        table, stats = self._changes.table, self._stats
+        services = {key.service for key in stats.http.series}
+        ids = {name: [each.id for each in table.instances.get(name, ())] for name in services}
+        stats.http.keep(table.routes, ids)
+        return Moment(
+            self._started,
+            time.time(),
+            dict(stats.http.series),
+            stats.active(),
+            [seen for buckets in stats.totals.exemplars.values() for seen in buckets.values()],
+            list(NodeCollector(self.view).collect()),
+            table,
         )
 
     def _on_signal(self) -> None:
@@ -202,7 +230,9 @@ class Supervisor:
         self._launcher.close()
         self._ports.close()
         await asyncio.wait((workers,))
-        await self._stream.flush()
+        if self._telemetry.measures:
+            await self._telemetry.measure(self._moment())
+        await asyncio.gather(self._stream.flush(), self._telemetry.close())
 
     def _keep(self, name: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
         return asyncio.create_task(_run_forever(name, work), name=name)

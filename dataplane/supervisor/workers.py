@@ -89,6 +89,8 @@ class Workers:
         """Called when `leaving` may have changed."""
         self.on_redis: Callable[[], None] = _nothing
         """Called when `redis` may have changed."""
+        self.on_telemetry: Callable[[Kind, bytes], None] = _unexported
+        """Called with what a worker has finished for OpenTelemetry."""
         self.on_reset: Callable[[int, Any], None] = _unheard
         """Called with the index of a worker and its report on an order to fill up buckets."""
 
@@ -273,6 +275,7 @@ class Workers:
                 lambda kind, payload: self.on_asks(worker, kind, payload),
                 lambda: self.on_redis(),
                 lambda report: self.on_reset(index, report),
+                lambda kind, payload: self.on_telemetry(kind, payload),
             )
         finally:
             del self._workers[index]
@@ -339,6 +342,10 @@ def _nothing() -> None:
 
 
 def _unasked(worker: WorkerProcess, kind: Kind, payload: bytes) -> None:
+    return
+
+
+def _unexported(kind: Kind, payload: bytes) -> None:
     return
 
 

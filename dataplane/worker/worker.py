@@ -39,7 +39,7 @@ from dataplane.observe.record import Recorder
 from dataplane.options import WorkerOptions
 from dataplane.proxy.connector import Connector
 from dataplane.proxy.descriptors import within_descriptors
-from dataplane.proxy.fields.trace import threshold
+from dataplane.proxy.fields.trace import Parents, threshold
 from dataplane.proxy.lookups import Lookups
 from dataplane.proxy.pool import Pool
 from dataplane.proxy.proxy import Proxy
@@ -49,6 +49,7 @@ from dataplane.proxy.trust import TrustedProxies
 from dataplane.proxy.unix_sockets import UnixSockets
 from dataplane.redis.options import RedisOptions
 from dataplane.redis.store import RedisStore, make_store
+from dataplane.telemetry.worker import WorkerTelemetry
 from dataplane.worker.garbage import GarbageCollector
 from dataplane.worker.leasing import Leasing
 from dataplane.worker.ports import Ports
@@ -84,6 +85,7 @@ class Worker:
             self._access_log = AccessLog(shared=options.workers > 1, file=log.file)
             lines = make_lines(read_format(log.format, log.fields), log.redact)
             recorder = Recorder(self._access_log, lines, threshold(log.sampling))
+        self._telemetry = WorkerTelemetry(options, channel, recorder)
         self._leaving: dict[str, int] = {}
         self._front: Front | None = None
         self._store: RedisStore | None = None
@@ -91,7 +93,7 @@ class Worker:
         pool = self._pool = Pool(bounds)
         pool.left = self._report_leaving
         self._gateway = Gateway(
-            recorder,
+            self._telemetry.observer,
             pool,
             limiter=Limiter(share=1 / options.workers, secret=bytes.fromhex(options.limit_secret)),
             default_limit=coarse_limit(
@@ -112,6 +114,7 @@ class Worker:
             Connector(UnixSockets(options.unix_sockets)),
             trace_sampling=options.trace_sampling,
             send_via=options.send_via,
+            parents=Parents(options.trace_parents, options.trace_client_sampling),
         )
         passed = socket.socket(fileno=options.ports_fd) if options.ports_fd >= 0 else None
         self._ports = Ports(self._proxy, self._gateway, passed, options.drain_timeout)
@@ -141,6 +144,7 @@ class Worker:
         for task in tasks:
             task.cancel()
         results = await asyncio.gather(*tasks, return_exceptions=True)
+        self._telemetry.close()
         self._send_stats()
         if self._store is not None:
             self._store.close()
@@ -292,6 +296,7 @@ class Worker:
             self._report_leaving()
 
     def _send_stats(self, buckets: Sequence[BucketReport] | None = None) -> None:
+        self._telemetry.flush()
         if self._channel.backlog > MAX_UNREAD:
             return  # the counters stay, and the next frame has them
         connections = self._proxy.connections
@@ -303,6 +308,7 @@ class Worker:
             self._gateway.backends.ejected(),
             buckets,
             in_flight=self._pool.in_flight(),
+            telemetry=self._telemetry.report(connections),
         )
         self._channel.send_json(Kind.STATS, frame)
         self._collector.tick(idle=not frame["requests"])

@@ -93,9 +93,9 @@ class DataPlane:
         """A request to the traffic port."""
         return await self._client.get(f"http://127.0.0.1:{self.port}{path}", **arguments)
 
-    async def status(self, path: str) -> httpx.Response:
+    async def status(self, path: str, **arguments: Any) -> httpx.Response:
         """A request to the status port."""
-        return await self._client.get(f"http://127.0.0.1:{self.status_port}{path}")
+        return await self._client.get(f"http://127.0.0.1:{self.status_port}{path}", **arguments)
 
     async def metric(self, name: str, **labels: str) -> float:
         """The value of a metric; 0 if it is absent."""

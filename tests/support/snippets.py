@@ -32,6 +32,7 @@ from controlplane.model.document import read_document
 from controlplane.model.resources import documents
 from controlplane.settings import Settings as ControlPlane
 from dataplane.settings import Settings as DataPlane
+from dataplane.telemetry.settings import names as telemetry_names
 from headgate.cli.app import app
 from tests.support.pages import ROOT, Block, all_pages, blocks
 
@@ -179,6 +180,7 @@ def _command(words: list[str]) -> Iterator[str]:
 
 def _variable(name: str) -> Iterator[str]:
     known = {field.upper() for settings in (ControlPlane, DataPlane) for field in settings.model_fields}
+    known.update(telemetry_names())
     own = {
         "TOKEN",
         "ADMIN_TOKEN",

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from dataplane.proxy.fields.forwarded import adopt_forwarded
-from dataplane.proxy.fields.trace import read_traceparent
+from dataplane.proxy.fields.trace import Parents, read_traceparent
 from dataplane.proxy.messages import Provenance
 from dataplane.proxy.trust import TrustedProxies
 
+_PARENTS: Final = Parents()
 
-def adopt(provenance: Provenance, fresh: bytes, trusted: TrustedProxies) -> bytes:
+
+def adopt(
+    provenance: Provenance,
+    fresh: bytes,
+    trusted: TrustedProxies,
+    parents: Parents = _PARENTS,
+    *,
+    from_proxy: bool = False,
+) -> bytes:
     """Join the trace that the request names, and read Forwarded where X-Forwarded-For is missing (RFC 7239).
 
-    Returns the request id: the sender's, or else the fresh one.
+    `from_proxy`: the sender is a trusted proxy. Returns the request id: the sender's, or else the fresh one.
     """
     provenance.fresh_id = fresh
     if provenance.traceparent is not None:
-        provenance.context = read_traceparent(provenance.traceparent)
+        context = read_traceparent(provenance.traceparent)
+        if context is not None:
+            provenance.context = parents.join(context, fresh, from_proxy)
     if provenance.forwarded is not None and provenance.forwarded_for is None:
         adopt_forwarded(provenance, provenance.forwarded, trusted)
     return provenance.request_id or fresh

@@ -268,7 +268,10 @@ class RequestReader:
         assert client is not None
         request_id = self._shared.request_id()
         if provenance is not None:
-            request_id = adopt(provenance, request_id, self._shared.trusted)
+            shared = self._shared
+            request_id = adopt(
+                provenance, request_id, shared.trusted, shared.parents, from_proxy=client.peer.trusted
+            )
         exchange = Exchange(client, request, request_id)
         self.queue.append(exchange)
         return exchange

@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import quote
 
 from dataplane.proxy.exchange import Exchange
-from dataplane.proxy.fields.trace import ALWAYS, threshold
+from dataplane.proxy.fields.trace import ALWAYS, flags_of, threshold
 from dataplane.proxy.http1.names import VIA, VIA_10
 from dataplane.proxy.http1.upgrade import upgrading
 from dataplane.proxy.messages import CHUNKED, METHODS, Context, Identity, Provenance, Request
@@ -119,7 +119,7 @@ def _provenance_fields(
         request_id,
         started(own, sampled)
         if provenance.context is None
-        else continued(provenance.context, provenance.tracestate, own),
+        else continued(provenance.context, provenance.tracestate, own, sampled),
     )
 
 
@@ -158,9 +158,10 @@ def started(request_id: bytes, sampled: bytes) -> bytes:
     return b"\r\ntraceparent: 00-%b-%b-%b" % (request_id, span, b"01" if span < sampled else b"00")
 
 
-def continued(context: Context, state: bytes | None, request_id: bytes) -> bytes:
-    """The fields for a request within a trace that the client started."""
-    field = b"\r\ntraceparent: 00-%b-%b-%b" % (context.trace_id, request_id[16:], context.flags)
+def continued(context: Context, state: bytes | None, request_id: bytes, sampled: bytes = ALWAYS) -> bytes:
+    """The fields for a request within a trace that the client started; `sampled` is as for `started`."""
+    flags = flags_of(context, sampled)
+    field = b"\r\ntraceparent: 00-%b-%b-%b" % (context.trace_id, request_id[16:], flags)
     # Longer ones may be dropped (section 3.3.1.5); malformed ones are dropped by their readers.
     return b"%b\r\ntracestate: %b" % (field, state) if state and len(state) <= _MAX_STATE else field
 

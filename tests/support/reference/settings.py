@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings
 from controlplane.settings import Settings as ControlPlane
 from dataplane.proxy.bounds import Bounds
 from dataplane.settings import Settings as DataPlane
+from dataplane.telemetry.settings import PREFIX, Otel, Otlp
 from headgate_api import bounds
 from tests.support.pages import ROOT
 from tests.support.reference.schema import Schemas, cell
@@ -25,16 +26,31 @@ made from the code (`make docs`).
 """
 
 
-def settings_of(plane: str) -> Iterator[tuple[str, str, str]]:
+TELEMETRY = """\
+
+## OpenTelemetry in data planes
+
+The [standard variables](https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/), as far as a
+data plane uses them; see [OpenTelemetry](../how-to/opentelemetry.md). Times are milliseconds here. Each
+`OTEL_EXPORTER_OTLP_…` also exists for one signal, for instance `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`
+(`…_METRICS_…`, `…_LOGS_…`), and then wins over the general one.
+
+| variable | value | default | meaning |
+|---|---|---|---|"""
+
+
+def settings_of(
+    plane: str, file: str = "settings.py", name: str = "Settings", prefix: str = ""
+) -> Iterator[tuple[str, str, str]]:
     """Name, default and description of every setting of a plane, in the order of its class."""
-    tree = ast.parse((ROOT / plane / "settings.py").read_text())
-    found = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Settings")
+    tree = ast.parse((ROOT / plane / file).read_text())
+    found = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
     for node, after in pairwise([*found.body, ast.Pass()]):
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             prose = ""
             if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
                 prose = " ".join(str(after.value.value).split())
-            yield node.target.id.upper(), default_of(node.value), prose
+            yield prefix + node.target.id.upper(), default_of(node.value), prose
 
 
 def default_of(value: ast.expr | None) -> str:
@@ -72,6 +88,16 @@ def render() -> str:
             lines.append(f"| `{name}` | {cell(words)} | {cell(default)} | {cell(prose)} |")
             if not prose:
                 silent.append(f"{plane} {name}")
+    lines.append(TELEMETRY)
+    groups: tuple[tuple[type[BaseSettings], str], ...] = ((Otlp, PREFIX), (Otel, "OTEL_"))
+    for kind, prefix in groups:
+        described = kind.model_json_schema()
+        schemas = Schemas(described.get("$defs", {}))
+        for name, default, prose in settings_of("dataplane", "telemetry/settings.py", kind.__name__, prefix):
+            words = schemas.words(described["properties"][name.removeprefix(prefix).lower()])
+            lines.append(f"| `{name}` | {cell(words)} | {cell(default)} | {cell(prose)} |")
+            if not prose:
+                silent.append(name)
     if silent:
         raise ValueError("settings without prose: " + ", ".join(silent))
     return "\n".join(lines) + "\n"

@@ -18,6 +18,7 @@ from controlplane.model.resources import documents
 from controlplane.model.validate import check_references
 from controlplane.settings import Settings as ControlPlaneSettings
 from dataplane.settings import Settings as DataPlaneSettings
+from dataplane.telemetry.settings import names as telemetry_names
 from headgate.cli.app import app
 from tests.support.pages import DOCS, ROOT, Block, blocks
 
@@ -101,7 +102,15 @@ def test_settings_exist() -> None:
         if block.language == "bash"
         for name in re.findall(r"^export ([A-Z_]+)=", block.text, re.MULTILINE)
     }
-    assert named and {(place, name) for place, name in named if name not in SETTINGS | OF_THE_SDK} == set()
+    assert (
+        named
+        and {
+            (place, name)
+            for place, name in named
+            if name not in SETTINGS.union(OF_THE_SDK, telemetry_names())
+        }
+        == set()
+    )
 
 
 @cache

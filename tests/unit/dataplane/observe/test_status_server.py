@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
 from dataplane.config.reports import CircuitStats, InstanceHealth, InstanceStatus
@@ -21,7 +22,8 @@ from dataplane.gateway.policy.resources import (
     User,
     VerificationKey,
 )
-from dataplane.observe.stats import LATENCY_BOUNDS, Totals
+from dataplane.observe.http_series import SeriesKey
+from dataplane.observe.stats import LATENCY_BOUNDS, Seen, Totals
 from dataplane.observe.status_server import make_app
 from dataplane.observe.view import NodeView, RedisView
 
@@ -299,3 +301,28 @@ async def test_a_gateway_leads_to_no_more_than_its_traffic_port_has(
         answer = await client.get(path, headers={"X-Forwarded-For": "192.0.2.1"})
         assert answer.status_code == status
         assert "orders-1" not in answer.text or status == 200
+
+
+async def test_openmetrics_has_exemplars() -> None:
+    key = SeriesKey("orders", "orders", "orders-1", "GET", "http", 200, "forwarded")
+    seen = Seen(key, 0.0021, "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7", 1700000000.0)
+    view = replace(HEALTHY, totals=replace(HEALTHY.totals, exemplars={"orders": {1: seen}}))
+    transport = httpx.ASGITransport(make_app(lambda: view))
+    async with httpx.AsyncClient(transport=transport, base_url="http://status") as client:
+        plain = await client.get("/metrics")
+        accept = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"
+        asked = await client.get("/metrics", headers={"accept": accept})
+    assert plain.headers["content-type"].startswith("text/plain") and "trace_id" not in plain.text
+    assert asked.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    families = list(openmetrics_families(asked.text))  # type: ignore[no-untyped-call]
+    (family,) = (each for each in families if each.name == "headgate_request_duration_seconds")
+    (exemplar,) = (sample.exemplar for sample in family.samples if sample.exemplar)
+    assert exemplar.labels == {"trace_id": seen.trace, "span_id": seen.span}
+    assert (exemplar.value, float(exemplar.timestamp)) == (0.0021, 1700000000.0)
+
+
+async def test_what_telemetry_has_exported_and_lost() -> None:
+    totals = replace(HEALTHY.totals, telemetry_drops={"traces": 2})
+    found = await metrics(replace(HEALTHY, telemetry={"traces": (10, 3)}, totals=totals))
+    assert found["headgate_telemetry_exported_total", (("signal", "traces"),)] == 10
+    assert found["headgate_telemetry_dropped_total", (("signal", "traces"),)] == 5

@@ -23,7 +23,9 @@ def test_a_trace_is_joined() -> None:
     provenance = Provenance()
     provenance.traceparent = b"00-" + b"1" * 32 + b"-" + b"2" * 16 + b"-01"
     adopt(provenance, FRESH, TRUSTED)
-    assert provenance.context == Context(b"1" * 32, b"01")
+    assert provenance.context == Context(b"1" * 32, b"01", b"2" * 16, FRESH[16:])
+    adopt(provenance, FRESH, TRUSTED, from_proxy=True)
+    assert provenance.context == Context(b"1" * 32, b"01", b"2" * 16)
 
 
 @pytest.mark.parametrize(("listed", "believed"), [(None, b"1.2.3.4"), (b"203.0.113.9", b"203.0.113.9")])

@@ -6,8 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataplane.proxy.fields.trace import ALWAYS, read_traceparent, threshold
-from dataplane.proxy.messages import Context
+from dataplane.proxy.fields.trace import (
+    ALWAYS,
+    Parents,
+    flags_of,
+    is_sampled,
+    read_traceparent,
+    threshold,
+)
+from dataplane.proxy.messages import Context, Provenance, Request
 
 TRACE = b"4bf92f3577b34da6a3ce929d0e0e4736"
 SPAN = b"00f067aa0ba902b7"
@@ -26,7 +33,7 @@ SPAN = b"00f067aa0ba902b7"
     ],
 )
 def test_what_can_be_read_is_continued(value: bytes, flags: bytes) -> None:
-    assert read_traceparent(value) == Context(TRACE, flags)
+    assert read_traceparent(value) == Context(TRACE, flags, SPAN)
 
 
 @pytest.mark.parametrize(
@@ -64,3 +71,62 @@ def test_no_bytes_break_it(value: bytes) -> None:
 
 def test_thresholds() -> None:
     assert (threshold(1.0), threshold(0.0), threshold(0.25)) == (ALWAYS, b"0" * 16, b"4" + b"0" * 15)
+
+
+# --- sampling: LOW and HIGH are ids of ours, in and out of a sample of a half
+
+HALF = threshold(0.5)
+LOW, HIGH = b"f" * 16 + b"1" * 16, b"0" * 16 + b"e" * 16
+SAMPLED, UNSAMPLED = b"01", b"00"
+
+
+def joined(parents: Parents, flags: bytes, own: bytes, *, trusted: bool) -> bytes:
+    context = parents.join(Context(TRACE, flags, SPAN), own, trusted)
+    assert (context.trace_id, context.parent) == (TRACE, SPAN)
+    return flags_of(context, HALF)
+
+
+@pytest.mark.parametrize("flags", [SAMPLED, UNSAMPLED])
+@pytest.mark.parametrize("own", [LOW, HIGH])
+def test_the_flag_of_a_trusted_proxy_decides(flags: bytes, own: bytes) -> None:
+    assert joined(Parents(), flags, own, trusted=True) == flags
+    assert joined(Parents(clients=True), flags, own, trusted=False) == flags
+
+
+@pytest.mark.parametrize(
+    ("flags", "own", "expected"),
+    [
+        (SAMPLED, LOW, SAMPLED),
+        (SAMPLED, HIGH, UNSAMPLED),
+        (UNSAMPLED, LOW, UNSAMPLED),
+        (b"03", HIGH, b"02"),
+        (b"02", LOW, b"02"),
+    ],
+)
+def test_another_client_cannot_force_sampling(flags: bytes, own: bytes, expected: bytes) -> None:
+    assert joined(Parents(), flags, own, trusted=False) == expected
+
+
+@pytest.mark.parametrize("flags", [SAMPLED, UNSAMPLED])
+def test_a_sampler_without_parents_decides_by_an_id_that_the_sender_cannot_choose(flags: bytes) -> None:
+    ratio = Parents(obeyed=False)
+    assert joined(ratio, flags, LOW, trusted=False) == SAMPLED
+    assert joined(ratio, flags, HIGH, trusted=False) == UNSAMPLED
+    # Between gateways, the trace decides: each comes to the same decision.
+    assert {joined(ratio, flags, own, trusted=True) for own in (LOW, HIGH)} == {UNSAMPLED}
+    assert TRACE[16:] > HALF
+
+
+def test_the_decision_is_the_one_that_is_sent_on() -> None:
+    request = Request()
+    request.provenance = None
+    assert is_sampled(None, LOW, HALF) and is_sampled(request, LOW, HALF)
+    assert not is_sampled(None, HIGH, HALF) and not is_sampled(request, HIGH, HALF)
+    request.provenance = provenance = Provenance()
+    provenance.fresh_id = LOW
+    assert is_sampled(request, b"order-7", HALF)
+    for flags in (SAMPLED, UNSAMPLED):
+        provenance.context = Context(TRACE, flags, SPAN)
+        assert is_sampled(request, HIGH, HALF) is (flags == SAMPLED)
+    provenance.context = Context(TRACE, SAMPLED, SPAN, HIGH[16:])
+    assert not is_sampled(request, LOW, HALF) and is_sampled(request, LOW, ALWAYS)

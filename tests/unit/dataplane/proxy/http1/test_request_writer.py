@@ -183,4 +183,4 @@ def test_a_started_trace_is_recorded_by_its_id(ratio: float, span: bytes, flags:
     request_id = b"0123456789abcdef" + span
     said = started(request_id, threshold(ratio))
     assert said == b"\r\ntraceparent: 00-%b-%b-%b" % (request_id, span, flags)
-    assert read_traceparent(said.partition(b": ")[2]) == Context(request_id, flags)
+    assert read_traceparent(said.partition(b": ")[2]) == Context(request_id, flags, span)
