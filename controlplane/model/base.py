@@ -178,7 +178,8 @@ class Resource(Part):
     KEYED: ClassVar[Mapping[str, str]] = {}
     """Lists whose members have names, and the field that holds the name: a merge patch reaches each by its name."""
     REFERENCES: ClassVar[Mapping[str, str]] = {}
-    """Fields that name other resources, which must exist: by field the kind; `scopes[]` is a list of names."""
+    """Fields that name other resources, which must exist: by field the kind; `scopes[]` is a list of names,
+    `services[].service_name` a field of the members of a list."""
     SPARSE: ClassVar[tuple[str, ...]] = ()
     """Fields that the store holds only if they differ from their defaults: earlier control planes do not know them."""
     GIVEN: ClassVar[frozenset[str]] = frozenset()

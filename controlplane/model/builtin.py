@@ -73,7 +73,7 @@ def taken_away(
         if _covers(before) or _covers(after):
             first = first or identity
         if isinstance(after, Route) and (path := _shadowed(after)) and _shadowed(before) != path:
-            return identity, f"{path} leads to service {after.service_name!r} and no longer to the admin API"
+            return identity, f"{path} leads to {_target(after)} and no longer to the admin API"
     if first and _leads(_chosen(index, {})) and not _leads(_chosen(index, routes)):
         return first, _GATEWAY
     return None
@@ -116,7 +116,12 @@ def _leads(route: Route | None) -> bool:
         and route.public
         and not route.strip_prefix
         and route.rewrite in (None, route.prefix, route.path)
+        and not (route.rewrite_full or route.rewrite_regex)
     )
+
+
+def _target(route: Route) -> str:
+    return "other services" if route.service_name is None else f"service {route.service_name!r}"
 
 
 def _shadowed(route: Resource | None) -> str:

@@ -23,7 +23,8 @@ STORED: Final = "stored"
 """The context of a validation: the value was accepted before, perhaps by an earlier version with fewer rules."""
 
 
-def _pattern(expression: str, words: str) -> str:
+def pattern(expression: str, words: str) -> str:
+    """A pattern, with its meaning in words for problems."""
     PATTERNS[expression] = words
     return expression
 
@@ -39,38 +40,39 @@ def _checked(complaint: Callable[[str], str | None]) -> AfterValidator:
     return AfterValidator(check)
 
 
-NAME = _pattern(
+NAME = pattern(
     r"^[a-z0-9]([a-z0-9._-]{0,251}[a-z0-9])?$",
     "1 to 253 lower-case letters, digits, '.', '_' or '-', with a letter or digit at both ends",
 )
-SCOPE = _pattern(
+SCOPE = pattern(
     r"^[a-z0-9]([a-z0-9._:-]{0,61}[a-z0-9])?$",
     "1 to 63 lower-case letters, digits, '.', '_', '-' or ':', with a letter or digit at both ends",
 )
-USERNAME = _pattern(r"^[A-Za-z0-9._@-]{1,64}$", "1 to 64 letters, digits, '.', '_', '@' or '-'")
-HEADER = _pattern(
+USERNAME = pattern(r"^[A-Za-z0-9._@-]{1,64}$", "1 to 64 letters, digits, '.', '_', '@' or '-'")
+HEADER = pattern(
     r"^[a-z0-9!#$%&'*+.^_`|~-]{1,64}$",
     "the name of a header field in lower case, like x-client (RFC 9110, 5.1)",
 )
-UPGRADE = _pattern(
+UPGRADE = pattern(
     r"^[a-z0-9!#$%&'*+.^_`|~-]{1,32}(/[a-z0-9!#$%&'*+.^_`|~-]{1,32})?$",
     "the name of a protocol in lower case, like websocket (RFC 9110, 7.8)",
 )
-ENFORCE = _pattern(
+ENFORCE = pattern(
     r"^(on|shadow|(100|[1-9]?[0-9])%)$",
     "on, shadow, or a share of the keys from 0% to 100%",
 )
-VISIBLE = _pattern(r"^[!-~]([ -~]*[!-~])?$", "visible ASCII characters, and blanks between them")
-PARAMETER = _pattern(r"^[^\x00-\x1f\x7f]{1,256}$", "1 to 256 characters without control characters")
-LABEL = _pattern(r"^[A-Za-z0-9._/-]{1,63}$", "1 to 63 letters, digits, '.', '_', '/' or '-'")
-LABEL_VALUE = _pattern(
+VISIBLE = pattern(r"^[!-~]([ -~]*[!-~])?$", "visible ASCII characters, and blanks between them")
+COOKIE = pattern(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$", "the name of a cookie (RFC 6265, 4.1.1)")
+PARAMETER = pattern(r"^[^\x00-\x1f\x7f]{1,256}$", "1 to 256 characters without control characters")
+LABEL = pattern(r"^[A-Za-z0-9._/-]{1,63}$", "1 to 63 letters, digits, '.', '_', '/' or '-'")
+LABEL_VALUE = pattern(
     r"^[A-Za-z0-9._/@:+-]{0,63}$", "0 to 63 letters, digits, '.', '_', '/', '@', ':', '+' or '-'"
 )
-OBJECT = _pattern(
+OBJECT = pattern(
     r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
     "1 to 63 lower-case letters, digits or '-', with a letter or digit at both ends (RFC 1123)",
 )
-DNS_NAME = _pattern(
+DNS_NAME = pattern(
     r"^([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?\.){0,31}[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?$",
     "a DNS name in lower case, like orders.example.org, without a dot at the end",
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from controlplane.model.access import Issuer, Scope, User
@@ -56,16 +56,27 @@ def references(kind: str, fields: Mapping[str, object]) -> Iterator[tuple[str, R
     """
     model = model_of(kind)
     for reference, target in model.REFERENCES.items() if model else ():
-        field = reference.removesuffix("[]")
+        field, _, inner = reference.partition("[]")
         value = fields.get(field)
         given = KINDS[target].GIVEN
-        if field == reference:
+        if inner and isinstance(value, list | tuple):
+            yield from _inner_references(field, inner.removeprefix("."), value, target)
+        elif field == reference:
             if isinstance(value, str) and value not in given:
                 yield field, (target, value)
         elif isinstance(value, list | tuple):
             for position, name in enumerate(value):
                 if isinstance(name, str) and name not in given:
                     yield f"{field}[{position}]", (target, name)
+
+
+def _inner_references(
+    field: str, inner: str, items: Sequence[object], kind: str
+) -> Iterator[tuple[str, ResourceId]]:
+    for position, item in enumerate(items):
+        name = item.get(inner) if isinstance(item, Mapping) else getattr(item, inner, None)
+        if isinstance(name, str):
+            yield f"{field}[{position}].{inner}", (kind, name)
 
 
 __all__ = [

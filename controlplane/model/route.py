@@ -13,6 +13,7 @@ from controlplane.model.expressions import Expression
 from controlplane.model.fields import (
     AsList,
     Host,
+    HostName,
     Method,
     Name,
     PathText,
@@ -21,6 +22,14 @@ from controlplane.model.fields import (
     Unique,
     Upgrade,
     method_complaint,
+)
+from controlplane.model.forwarding import (
+    Redirect,
+    Respond,
+    RewriteRegex,
+    Sticky,
+    WeightedService,
+    target_problems,
 )
 from controlplane.model.listener import LISTENERS
 from controlplane.model.match import HeaderMatch, QueryMatch
@@ -37,6 +46,7 @@ class Route(Resource):
     PLURAL: ClassVar[str] = "routes"
     REFERENCES: ClassVar[Mapping[str, str]] = {
         "service_name": "service",
+        "services[].service_name": "service",
         "scopes[]": "scope",
         "rate_limits[]": "rate_limit",
         "listeners[]": "listener",
@@ -49,13 +59,23 @@ class Route(Resource):
         "scopes": ["orders:read"],
         "labels": {"team": "shop"},
     }
-    SPARSE: ClassVar[tuple[str, ...]] = ("path_regex", "headers", "query", "method_miss", "listeners")
+    SPARSE: ClassVar[tuple[str, ...]] = (
+        *("path_regex", "headers", "query", "method_miss", "listeners"),
+        *("services", "sticky", "respond", "redirect", "rewrite_full", "rewrite_regex", "rewrite_host"),
+    )
     ADDED: ClassVar[Mapping[str, Added]] = {
         # A data plane that ignores it upgrades no connection.
         "upgrades": IGNORABLE,
         "path_regex": Narrows("routes.matches"),
         "headers": Narrows("routes.matches"),
         "query": Narrows("routes.matches"),
+        "services": Narrows("routes.forwarding"),
+        "respond": Narrows("routes.forwarding"),
+        "redirect": Narrows("routes.forwarding"),
+        "rewrite_full": Narrows("routes.forwarding"),
+        "rewrite_regex": Narrows("routes.forwarding"),
+        "rewrite_host": Narrows("routes.forwarding"),
+        "sticky": IGNORABLE,
         # The other status refuses the request, too.
         "method_miss": IGNORABLE,
         # A data plane that ignores it serves the route on its own port.
@@ -110,7 +130,19 @@ class Route(Resource):
             "include HEAD.",
         ),
     ] = 405
-    service_name: Annotated[Name, Field(description="Service that answers the requests.")]
+    service_name: Annotated[Name | None, Field(description="Service that answers the requests.")] = None
+    services: Annotated[
+        tuple[WeightedService, ...],
+        AsList,
+        Field(max_length=16, description="Several services with their shares, instead of service_name."),
+    ] = ()
+    sticky: Annotated[
+        Sticky | None, Field(description="Keeps a caller on its side of services, while the weights stay.")
+    ] = None
+    respond: Annotated[Respond | None, Field(description="The gateway answers, instead of a service.")] = None
+    redirect: Annotated[
+        Redirect | None, Field(description="The gateway redirects, instead of a service.")
+    ] = None
     scopes: Annotated[
         tuple[ScopeName, ...],
         AsList,
@@ -124,6 +156,15 @@ class Route(Resource):
     rewrite: Annotated[
         PathText | None,
         Field(description="Replaces the matched prefix or path in the forwarded request."),
+    ] = None
+    rewrite_full: Annotated[
+        PathText | None, Field(description="Replaces the whole path in the forwarded request.")
+    ] = None
+    rewrite_regex: Annotated[
+        RewriteRegex | None, Field(description="Replaces parts of the path in the forwarded request.")
+    ] = None
+    rewrite_host: Annotated[
+        HostName | None, Field(description="Replaces the host in the forwarded request.")
     ] = None
     rate_limits: Annotated[
         tuple[Name, ...],
@@ -162,9 +203,6 @@ class Route(Resource):
     LATER: ClassVar[Mapping[str, Later]] = {
         "request_headers": lambda _: "editing request headers",
         "response_headers": lambda _: "editing response headers",
-        "service_name": lambda value: (
-            "a weighted list of services" if isinstance(value, list | tuple) else None
-        ),
     }
 
     def outdated(self) -> Iterable[Problem]:
@@ -198,10 +236,8 @@ class Route(Resource):
             yield Problem("prefix", "is required, or path, or path_regex")
         for name in given[1:]:
             yield Problem(name, f"must not be given together with {given[0]}")
-        if fields.get("strip_prefix") is True:
-            if given and given[0] != "prefix":
-                yield Problem("strip_prefix", f"needs a prefix, but the route has a {given[0]}")
-            if fields.get("rewrite") is not None:
-                yield Problem("rewrite", "must not be given together with strip_prefix")
+        if fields.get("strip_prefix") is True and given and given[0] != "prefix":
+            yield Problem("strip_prefix", f"needs a prefix, but the route has a {given[0]}")
+        yield from target_problems(fields)
         if fields.get("public") is True and fields.get("scopes"):
             yield Problem("scopes", "must be empty on a public route, whose requests need no token")

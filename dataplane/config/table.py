@@ -192,7 +192,9 @@ def _stale_routes(table: Table, resources: ResourceSet, touched: Touched) -> lis
     gone = _gone_services(resources, touched)
     if limits or gone:
         for name, entry in resources.route.items():
-            if entry.route.service in gone or not limits.isdisjoint(entry.limits):
+            route = entry.route
+            lost = route.service in gone if route.forwarding is None else not gone.isdisjoint(route.services)
+            if lost or not limits.isdisjoint(entry.limits):
                 stale.add(name)
     closed = {name for kind, name in touched if kind == "listener" and name not in resources.listener}
     if closed:
@@ -220,8 +222,10 @@ def _route_problems(resources: ResourceSet, names: Iterable[str]) -> Iterator[Pr
         entry = resources.route.get(name)
         if entry is None:
             continue
-        if entry.route.service not in resources.service:
-            yield Problem(f"route/{name}", "service_name", f"service {entry.route.service!r} does not exist")
+        for service in entry.route.services:
+            if service not in resources.service:
+                field_name = "service_name" if entry.route.service else "services"
+                yield Problem(f"route/{name}", field_name, f"service {service!r} does not exist")
         for position, limit in enumerate(entry.limits):
             if limit not in resources.rate_limit:
                 place = f"rate_limits[{position}]"

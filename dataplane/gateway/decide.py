@@ -14,8 +14,10 @@ from collections.abc import Callable, Mapping
 from random import random
 from time import time
 from typing import Final, Protocol, cast
+from zlib import crc32
 
 from dataplane.config.table import EMPTY, Table
+from dataplane.gateway.actions import Action, Answering, Redirecting, Splitting, Unusable, responding
 from dataplane.gateway.backends import Backend, Backends
 from dataplane.gateway.checks import Held, discard, keep, release, tell
 from dataplane.gateway.limit_keys import claims_of
@@ -25,11 +27,13 @@ from dataplane.gateway.policy.authenticate import Authenticator
 from dataplane.gateway.policy.authorize import authorize
 from dataplane.gateway.policy.breaker import HalfOpenTrial, Open, Outcome, Trial
 from dataplane.gateway.policy.breakers import Breakers
+from dataplane.gateway.policy.forwarding import Forwarding
 from dataplane.gateway.policy.limiter import Limiter
 from dataplane.gateway.policy.permit import ANONYMOUS, Caller, Permit
 from dataplane.gateway.policy.resources import Limit, LimitMode, Route, Service
 from dataplane.gateway.policy.router import AMBIGUOUS_PATH, upstream_path
 from dataplane.gateway.policy.sites import Sites
+from dataplane.gateway.policy.weights import Points
 from dataplane.gateway.redis_checks import Asking, RedisChecks, give_back
 from dataplane.gateway.refusals import respond
 from dataplane.gateway.resets import Resets
@@ -46,6 +50,7 @@ from dataplane.proxy.errors import (
 )
 from dataplane.proxy.exchange import UNDECIDED, Decider, Exchange, Fields, Result
 from dataplane.proxy.messages import IDEMPOTENT, NO_IDENTITY, SERVER, Identity, Provenance, Request
+from dataplane.proxy.normal_path import BadPath, normal_form
 from dataplane.proxy.pool import Endpoint, Pool
 from dataplane.proxy.reply import Reply
 from dataplane.proxy.trust import Peer, TrustedProxies, address_block
@@ -99,6 +104,9 @@ class Gateway(Decider):
         """Claims that limits count by."""
         self.backends = Backends(pool, start)
         self._plans: dict[str, Plan] = {}
+        self._points: dict[str, Points] = {}
+        """By route, how far its shares have come."""
+        self._start = start
         self.resets = Resets(self.limiter, self.breakers)
         self._table = EMPTY
         self._store: Store = NoStore()
@@ -216,18 +224,25 @@ class Gateway(Decider):
         """The request is admitted: choose its instance."""
         route, request = permit.route, exchange.request
         assert request is not None
+        if plan.action is not None:
+            answer = plan.action.take(exchange)
+            if answer is not None:
+                return answer
+            plan = cast(Plan, exchange.plan)
         max_body = plan.max_body
         if max_body is not None and (request.length > max_body or exchange.received > max_body):
             return TooLarge(max_body)
 
         backend = plan.backend
         if not backend.endpoints:
-            return NotRegistered(route.service)
+            return NotRegistered(plan.service_name)
         if plan.max_in_flight and not self._enter(exchange, backend, plan.max_in_flight):
-            return Saturated(route.service)
-        trial = self.breakers.admit(route.service, now)
+            return Saturated(plan.service_name)
+        if plan.substitutes and not _substitute(route, request):
+            return AMBIGUOUS_PATH
+        trial = self.breakers.admit(plan.service_name, now)
         if isinstance(trial, Open):
-            return CircuitOpen(route.service, trial.retry_after)
+            return CircuitOpen(plan.service_name, trial.retry_after)
         exchange.trial = trial
         if isinstance(trial, HalfOpenTrial):
             exchange.timed = True
@@ -256,7 +271,7 @@ class Gateway(Decider):
         if exchange.revision != self._table.revision:
             # The service may be gone, and with it the instances that the plan knows.
             plan = cast(Plan, exchange.plan)
-            plan.backend = self.backends.get(plan.service_name)
+            plan.refresh(self.backends)
         refusal = self._judge(asking, now)
         if refusal is not UNDECIDED:
             exchange.client.decided(exchange, refusal, now)
@@ -435,6 +450,7 @@ class Gateway(Decider):
         if table.services is not before.services or table.routes is not before.routes:
             # Rebuilt as routes are used.
             self._plans = {}
+            self._points = {name: kept for name, kept in self._points.items() if name in table.routes}
 
     # --- inside
 
@@ -455,11 +471,29 @@ class Gateway(Decider):
         return NoneHealthy(plan.service.name, plan.service.health_check.interval)
 
     def _plan(self, route: Route) -> Plan:
-        service, backend = self._table.services.get(route.service), self.backends.get(route.service)
-        plan = self._plans[route.name] = Plan(
-            route, service, backend, self._default_limit, self.limiter, self._store
-        )
+        plan = self._plans[route.name] = self._plan_for(route, route.service)
+        if route.forwarding is not None:
+            plan.action = self._action(route, route.forwarding)
         return plan
+
+    def _plan_for(self, route: Route, name: str) -> Plan:
+        service, backend = self._table.services.get(name), self.backends.get(name)
+        return Plan(route, service, backend, self._default_limit, self.limiter, self._store)
+
+    def _action(self, route: Route, forwarding: Forwarding) -> Action | None:
+        if forwarding.unusable:
+            return Answering(Unusable(forwarding.unusable))
+        if forwarding.respond is not None:
+            return responding(forwarding.respond)
+        if forwarding.redirect is not None:
+            return Redirecting(forwarding.redirect, route.prefix)
+        if not forwarding.shares:
+            return None
+        sides = [self._plan_for(route, one.service) if one.service else None for one in forwarding.shares]
+        points = self._points.get(route.name)
+        if points is None:
+            points = self._points[route.name] = Points(self._start * 0.5 + crc32(route.name.encode()) / 2**32)
+        return Splitting(sides, [one.weight for one in forwarding.shares], points, forwarding.sticky)
 
 
 class _InFlight(Held):
@@ -477,6 +511,17 @@ class _InFlight(Held):
 def _rewritten(route: Route, request: Request) -> bytes:
     path = upstream_path(route, request.path if request.sent_path is None else request.sent_path)
     return path.encode("latin-1") + request.query
+
+
+def _substitute(route: Route, request: Request) -> bool:
+    """Put the new path into the target; False if servers differ in how they read it."""
+    path = upstream_path(route, request.path if request.sent_path is None else request.sent_path)
+    try:
+        path = normal_form(path)
+    except BadPath:
+        return False
+    request.target = path.encode("latin-1") + request.query
+    return True
 
 
 def _allowed(route: Route, request: Request) -> tuple[str, ...]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from dataplane.gateway.backends import Backend
+from dataplane.gateway.actions import Action, Side
+from dataplane.gateway.backends import Backend, Backends
 from dataplane.gateway.checks import Checks
 from dataplane.gateway.limit_keys import needs_caller
 from dataplane.gateway.policy import retry
@@ -13,15 +14,15 @@ from dataplane.gateway.policy.limiter import Limiter
 from dataplane.gateway.policy.resources import Limit, LimitMode, Route, Service
 from dataplane.gateway.redis_checks import RedisChecks
 from dataplane.gateway.store import Store
-from dataplane.proxy.exchange import Forwarding
 
 _CONNECT_ONLY: Final = frozenset({retry.CONNECT})
 
 
-class Plan(Forwarding):
+class Plan(Side):
     """A route with everything a decision on it needs, prepared when the route is first used."""
 
     __slots__ = (
+        "action",
         "backend",
         "early",
         "early_in_redis",
@@ -31,6 +32,7 @@ class Plan(Forwarding):
         "rewrites",
         "route",
         "service",
+        "substitutes",
     )
 
     def __init__(
@@ -42,7 +44,9 @@ class Plan(Forwarding):
         limiter: Limiter,
         store: Store,
     ) -> None:
-        super().__init__(route.name, route.service)
+        super().__init__(route.name, service.name if service is not None else route.service)
+        self.action: Action | None = None
+        """What happens to its requests instead of being sent to `service`."""
         limits = (default_limit, *route.limits) if default_limit is not None else route.limits
         early = [limit for limit in limits if not needs_caller(limit)]
         late = [limit for limit in limits if needs_caller(limit)]
@@ -63,7 +67,14 @@ class Plan(Forwarding):
         self.withheld = told or None
         self.max_in_flight = 0
         """This worker's share of the requests that may be under way at the service; 0: any number."""
+        forwarding = route.forwarding
         self.rewrites = bool(route.rewrite or route.strip_prefix)
+        self.substitutes = False
+        """The new path has to be checked."""
+        if forwarding is not None:
+            self.substitutes = forwarding.substitution is not None
+            self.rewrites = self.rewrites or bool(forwarding.path)
+            self.authority = forwarding.host.encode("latin-1")
         self.max_body = route.max_body_bytes
         if service is not None:
             timeouts, retries = service.timeouts, service.retries
@@ -73,6 +84,11 @@ class Plan(Forwarding):
             if service.max_in_flight:
                 self.max_in_flight = worker_share(service.max_in_flight, limiter.share)
             self.replays = retries.attempts > 0 and retries.on != _CONNECT_ONLY
+
+    def refresh(self, backends: Backends) -> None:
+        self.backend = backends.get(self.service_name)
+        if self.action is not None:
+            self.action.refresh(backends)
 
 
 def _in_workers(limits: list[Limit]) -> list[Limit]:

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from http import HTTPStatus
 from math import ceil
-from typing import Any, Final
+from typing import Any, Final, cast
 
+from dataplane.gateway.actions import Redirected, Responded, Unusable, WithoutService
 from dataplane.gateway.policy.authenticate import Unauthenticated
 from dataplane.gateway.policy.authorize import Forbidden
 from dataplane.gateway.policy.resources import LimitMode
@@ -49,6 +50,7 @@ _ABOUT_SERVER = Reply(200, "about_server", "", [("allow", ", ".join(sorted(METHO
 _NOT_FOUND = Reply(404, "not_found", "Service not found")
 _NOT_CONFIGURED = Reply(503, "not_configured", "Service unavailable", _retry(1))
 _TOO_MANY_CONNECTIONS = Reply(503, "too_many_connections", "Too many connections", _retry(1))
+_WITHOUT_SERVICE = Reply(500, "without_service", "No service for this request")
 _CLIENT_STALLED = Reply(408, "client_stalled", "Request timeout")
 _EXHAUSTED = Reply(503, "exhausted", "Service unavailable", _retry(1))
 # RFC 6750, section 3: a challenge has at least one parameter, and realm tells a client which credentials to take.
@@ -128,6 +130,10 @@ def _malformed(status: int, reason: str) -> Reply:
     return Reply(status, "bad_request", f"{HTTPStatus(status).phrase}: {reason}", (), reason)
 
 
+def _unusable(refusal: Unusable) -> Reply:
+    return Reply(500, "unusable", "Internal server error", (), refusal.reason)
+
+
 TABLE: Final[Mapping[type, Callable[[Any], Reply]]] = {
     AboutServer: lambda _: _ABOUT_SERVER,
     NotFound: lambda _: _NOT_FOUND,
@@ -140,6 +146,10 @@ TABLE: Final[Mapping[type, Callable[[Any], Reply]]] = {
     Unanswered: _unanswered,
     Saturated: _saturated,
     CircuitOpen: _circuit_open,
+    Responded: lambda answer: cast(Reply, answer.reply),
+    Redirected: lambda answer: cast(Reply, answer.reply),
+    WithoutService: lambda _: _WITHOUT_SERVICE,
+    Unusable: _unusable,
     NotConfigured: lambda _: _NOT_CONFIGURED,
     NotRegistered: _not_registered,
     NoneHealthy: _none_healthy,

@@ -16,6 +16,15 @@ ADVICE: Final[Mapping[str, str]] = {
         "Correct the client: `detail` says what is malformed or too large. 501 names a method that the gateway does "
         "not support."
     ),
+    "responded": "Nothing: the route answers by itself (`respond`).",
+    "redirected": "Nothing: the route redirects (`redirect`).",
+    "without_service": (
+        "Give a share of `services` of the route a weight and a service: this request belongs to one without."
+    ),
+    "unusable": (
+        "`reason` in the access log says what this data plane cannot do with the route. Upgrade it, or change the "
+        "route."
+    ),
     "unauthenticated": (
         "Send a valid token: `reason` in the access log says why this one is not. A wrong clock makes valid tokens "
         "look expired."

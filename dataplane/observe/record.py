@@ -17,6 +17,8 @@ from dataplane.proxy.fields.trace import ALWAYS, own_id
 
 UPSTREAM_ERRORS = frozenset({"unavailable", "bad_response", "timed_out"})
 """Decisions that an instance caused."""
+ANSWERS = frozenset({"responded", "redirected"})
+"""Decisions that are no refusals: the route answers by itself."""
 _NO_COUNTS = [0] * len(STATUS_CLASSES)
 _NO_LATENCY = [0.0] * (len(LATENCY_BOUNDS) + 2)
 
@@ -57,7 +59,7 @@ class Recorder:
         if exchange.attempts > 1:
             retries = self._retries.get(service, 0)
             self._retries[service] = retries + exchange.attempts - 1
-        if exchange.decision != "forwarded":
+        if exchange.decision != "forwarded" and exchange.decision not in ANSWERS:
             self._refused(name, service, exchange.decision)
         if exchange.shadowed:
             for limit in exchange.shadowed:
@@ -102,6 +104,7 @@ class Recorder:
 
 def is_logged(exchange: Exchange, sampled: bytes) -> bool:
     """Whether the request is in the sample, or not a good one: refused, failed, retried, or refused in shadow."""
-    if exchange.decision != "forwarded" or exchange.status >= 400 or exchange.attempts > 1:
+    refused = exchange.decision != "forwarded" and exchange.decision not in ANSWERS
+    if refused or exchange.status >= 400 or exchange.attempts > 1:
         return True
     return bool(exchange.shadowed) or own_id(exchange.request, exchange.request_id)[16:] < sampled

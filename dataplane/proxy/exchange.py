@@ -53,6 +53,7 @@ class Forwarding:
     needs."""
 
     __slots__ = (
+        "authority",
         "connect_timeout",
         "idle_timeout",
         "max_body",
@@ -67,6 +68,8 @@ class Forwarding:
     def __init__(self, route_name: str, service_name: str) -> None:
         self.route_name = route_name
         self.service_name = service_name
+        self.authority = b""
+        """Host sent to instances; empty: that of the request."""
         self.connect_timeout = self.response_timeout = self.idle_timeout = 0.0
         """Seconds to connect; from the whole request to the response's head; without progress of its body."""
         self.total_timeout = 0.0

@@ -44,6 +44,24 @@ class Reply:
         self.rendered = b""
         """Status line and `fields`, once HTTP/1 has written them. Another wire format gets its own slot."""
 
+    @classmethod
+    def plain(
+        cls,
+        status: int,
+        decision: str,
+        body: bytes,
+        content_type: str,
+        fields: Iterable[tuple[str, str]] = (),
+    ) -> Reply:
+        """A response that is no problem document."""
+        made = cls(status, decision, "")
+        made.body = body
+        kind = [("content-type", content_type)] if body else []
+        # Neither a 204 nor a 304 without content states a length (RFC 9110, 8.6).
+        length = [] if status in (204, 304) else [("content-length", str(len(body)))]
+        made.fields = (*kind, *length, *fields)
+        return made
+
 
 def _document(status: int, detail: str, problem: Problem | None) -> bytes:
     found = problem or Problem("about:blank", HTTPStatus(status).phrase, {})

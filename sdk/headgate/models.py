@@ -180,10 +180,11 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A match for requests, and their target service. Exactly one of `prefix` and `path` is set."""
+    """A match for requests, and their target service. Exactly one of `prefix`, `path` and `path_regex` is set."""
 
     name: str
     service_name: str
+    """Empty where `services` has it, or the route answers by itself."""
     prefix: str | None = None
     path: str | None = None
     hosts: tuple[str, ...] = ()
@@ -200,6 +201,9 @@ class Route:
     """Seconds; None: the service's."""
     max_body_bytes: int | None = None
     """None: no bound."""
+    path_regex: str | None = None
+    services: Mapping[str, int] = field(default_factory=dict, hash=False)
+    """Weights of several services, instead of `service_name`; the share "" has none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,7 +160,7 @@ def decode_routes(views: Iterable[registry_pb2.RouteView]) -> dict[str, Route]:
     """Routes by prefix (or exact path). If several share one, all but the first have the key `prefix (name)`."""
     routes: dict[str, Route] = {}
     for view in sorted(views, key=lambda view: (bool(view.route.hosts), view.name)):
-        match = view.route.prefix or view.route.path
+        match = view.route.prefix or view.route.path or view.route.path_regex
         routes[f"{match} ({view.name})" if match in routes else match] = _route(view.name, view.route)
     return dict(sorted(routes.items()))
 
@@ -180,6 +180,8 @@ def _route(name: str, route: resources_pb2.Route) -> Route:
         rate_limits=tuple(route.rate_limits),
         timeout=route.timeout or None,
         max_body_bytes=route.max_body_bytes or None,
+        path_regex=route.path_regex or None,
+        services={one.service_name: one.weight for one in route.services},
     )
 
 

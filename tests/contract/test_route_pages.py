@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from dataplane.gateway.policy.resources import Instance
 from dataplane.gateway.refusals import respond
 from dataplane.proxy.exchange import Exchange
 from tests.support.pages import DOCS, blocks
-from tests.unit.dataplane.gateway.line import Line
+from tests.unit.dataplane.gateway.line import Line, sent
 
 
 def example(page: Path, number: int = 0) -> Any:
@@ -70,3 +71,38 @@ def test_the_guide_to_matching(sender: str, target: str, fields: dict[bytes, byt
     method, _, host = sender.partition(" ")
     request = {"method": method.encode(), "host": host.encode() or b"any.example"}
     assert answer(line, target, *fields.items(), **request)[0] == route
+
+
+def test_the_guide_to_weights() -> None:
+    line = Line(*items(example(DOCS / "how-to" / "canary.md")))
+    went: Counter[str] = Counter()
+    for number in range(500):
+        _, exchange = line.ask("/orders", (b"Cookie", b"orders-side=%d" % number))
+        assert exchange.plan is not None
+        went[exchange.plan.service_name] += 1
+    assert went.keys() == {"orders", "orders-next"} and 25 < went["orders-next"] < 75
+    _, first = line.ask("/orders")
+    assert first.response_fields[0][1].startswith("orders-side=")
+
+
+ANSWERS = [
+    # target, status, and location, content or target that is sent: the table of the page
+    ("/old/x?y=1", 301, "http://a.example/new/x?y=1"),
+    ("/login", 302, "https://www.example.org/login"),
+    ("/closed/today", 503, "Back on Monday\n"),
+    ("/shop/cart", 0, "/cart"),
+    ("/api/orders", 0, "/v2/api/orders"),
+    ("/app/any/page?x", 0, "/index.html?x"),
+    ("/items/17/parts", 0, "/item-17/parts"),
+]
+
+
+@pytest.mark.parametrize(("target", "status", "expected"), ANSWERS)
+def test_the_guide_to_answers(target: str, status: int, expected: str) -> None:
+    refusal, exchange = Line(*items(example(DOCS / "how-to" / "answers.md"))).ask(target)
+    if refusal is None:
+        assert (status, sent(exchange).decode()) == (0, expected)
+        return
+    reply = respond(refusal)
+    assert reply.status == status
+    assert dict(reply.fields).get("location", reply.body.decode()) == expected

@@ -7,11 +7,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from dataplane.config.decode.checker import Checker
+from dataplane.config.decode.forwarding import read_forwarding
 from dataplane.config.decode.words import ROUTE_HOST, SCOPE
 from dataplane.config.table import UnlinkedRoute
 from dataplane.gateway.policy import resources as policy
 from dataplane.gateway.policy.conditions import Condition, Conditions
 from dataplane.gateway.policy.expressions import compiled
+from dataplane.gateway.policy.forwarding import Forwarding
 from headgate_api.v1 import resources_pb2 as pb
 
 _UPGRADE = re.compile(r"(?!(?:h2c|http|tls)(?:/|$))[a-z0-9!#$%&'*+.^_`|~/-]{1,65}")
@@ -34,9 +36,11 @@ def read_route(resource: pb.Resource, check: Checker) -> UnlinkedRoute:
     # in new routes, but older stores may hold some.
     methods = frozenset(check.each("methods", body.methods, _METHOD, "a method in upper case"))
     follows = "GET" in methods and "HEAD" not in methods and body.method_miss != 404
+    forwarding = read_forwarding(body, check)
     route = policy.Route(
         name=check.name("name", resource.name),
-        service=check.name("service_name", body.service_name),
+        service=_service(body, forwarding, check),
+        forwarding=forwarding,
         prefix=check.route_path("prefix", body.prefix) if body.prefix else None,
         path=check.route_path("path", body.path) if body.path else None,
         pattern=body.path_regex or None,
@@ -59,6 +63,14 @@ def read_route(resource: pb.Resource, check: Checker) -> UnlinkedRoute:
         listeners=tuple(check.name(f"listeners[{at}]", name) for at, name in enumerate(body.listeners)),
     )
     return UnlinkedRoute(route, tuple(body.rate_limits))
+
+
+def _service(body: pb.Route, forwarding: Forwarding | None, check: Checker) -> str:
+    """The one service; "" for a route that says otherwise where its requests go."""
+    elsewhere = body.services or body.HasField("respond") or body.HasField("redirect")
+    if forwarding is not None and not body.service_name and elsewhere:
+        return ""
+    return check.name("service_name", body.service_name)
 
 
 def _conditions(body: pb.Route, check: Checker) -> Conditions:

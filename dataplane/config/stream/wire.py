@@ -24,6 +24,7 @@ CAPABILITIES = (
     "instances.unix",
     "routes.matches",
     "listeners",
+    "routes.forwarding",
 )
 """Capabilities of this data plane beyond the first version of the protocol; see `Hello`."""
 REDIS_CONFIGURED = "redis.configured"

@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Any, Final
 
 from dataplane.gateway.policy.conditions import Conditions
+from dataplane.gateway.policy.forwarding import Forwarding
 
 BUILTIN = "headgate:"
 """Prefix of the names of built-in resources. Resources of the configuration cannot have such a name: the control plane
@@ -211,6 +212,7 @@ class Route:
 
     name: str
     service: str
+    """Empty where `forwarding` says where requests go."""
     prefix: str | None = None
     path: str | None = None
     pattern: str | None = None
@@ -236,10 +238,19 @@ class Route:
     limits: tuple[Limit, ...] = ()
     timeout: float | None = None
     max_body_bytes: int | None = None
+    forwarding: Forwarding | None = None
+    """Shares, own answers and rewrites; None: requests go to `service`."""
     upgrades: tuple[str, ...] = ()
     """Protocols a connection may change to, lower case; any other wish is ignored (RFC 9110 section 7.8)."""
     listeners: tuple[str, ...] = ()
     """The listeners that serve it; empty: all of them."""
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The services that its requests may go to."""
+        if self.forwarding is not None and self.forwarding.shares:
+            return tuple(share.service for share in self.forwarding.shares if share.service)
+        return (self.service,) if self.service else ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,14 +185,23 @@ def upstream_path(route: Route, path: str) -> str:
     `rewrite` replaces what the route matched, the prefix or the whole path; `strip_prefix` is a rewrite to nothing and
     concerns prefixes only. The result always begins with "/".
     """
+    forwarding = route.forwarding
+    if forwarding is not None:
+        if forwarding.path:
+            return forwarding.path
+        if forwarding.substitution is not None:
+            return forwarding.substitution.apply(path)
     if route.prefix is None:
         return route.rewrite or path
-    if route.rewrite or route.strip_prefix:
-        # By segments, not characters: the prefix may have been sent percent-encoded.
-        segments = bare(route.prefix).count("/")
-        below = path.split("/", segments + 1)[segments + 1 :]
-        return route.rewrite.rstrip("/") + "".join(("/", *below) if below else ()) or "/"
-    return path
+    return with_prefix(route.prefix, route.rewrite, path) if route.rewrite or route.strip_prefix else path
+
+
+def with_prefix(prefix: str, other: str, path: str) -> str:
+    """`path`, which begins with `prefix`, with `other` in its place."""
+    # By segments, not characters: the prefix may have been sent percent-encoded.
+    segments = bare(prefix).count("/")
+    below = path.split("/", segments + 1)[segments + 1 :]
+    return other.rstrip("/") + "".join(("/", *below) if below else ()) or "/"
 
 
 def _place(route: Route) -> tuple[object, ...]:

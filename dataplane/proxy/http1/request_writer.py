@@ -36,7 +36,7 @@ class RequestWriter:
 
         `default_authority` is the Host of an HTTP/1.0 request without one.
         """
-        client, identity = exchange.client, exchange.identity
+        client, identity, plan = exchange.client, exchange.identity, exchange.plan
         if request.provenance is not None:
             forwarded = forwarded_fields(client.peer, request.provenance)
         else:
@@ -53,6 +53,7 @@ class RequestWriter:
             default_authority,
             self._sampled,
             self._via,
+            plan.authority if plan is not None else b"",
         )
         return upgrading(head, request.upgrade[0]) if request.upgrade else head
 
@@ -65,14 +66,16 @@ def request_head(
     default_authority: bytes,
     sampled: bytes = ALWAYS,
     via: bool = True,
+    host: bytes = b"",
 ) -> bytes:
     """The whole head, with its final empty line.
 
     `forwarded` and `identity` are whole fields (`forwarded_fields`, `identity_fields`); `default_authority` is the
-    Host of an HTTP/1.0 request without one; `sampled` is as for `started`; `via` says whether to add to Via.
+    Host of an HTTP/1.0 request without one; `sampled` is as for `started`; `via` says whether to add to Via;
+    `host` replaces the Host, which X-Forwarded-Host still has.
     """
     authority = request.authority or default_authority
-    pieces = [_METHOD[request.method], request.target, b" HTTP/1.1\r\nhost: ", authority]
+    pieces = [_METHOD[request.method], request.target, b" HTTP/1.1\r\nhost: ", host or authority]
     if request.joined:
         pieces.append(request.joined)
     else:

@@ -190,6 +190,7 @@ class Hello(_message.Message):
           "reports.resets"   It reports the result of each Reset of a rate limit (StatsReport.resets).
           "instances.unix"   Instance.host "unix:/path", a Unix socket.
           "routes.matches"   Route.path_regex, .headers and .query.
+          "routes.forwarding" Route.services, .respond, .redirect, .rewrite_full, .rewrite_regex and .rewrite_host.
           "listeners"        Listener, and Route.listeners.
         """
 

@@ -530,10 +530,18 @@ class Route(_message.Message):
     HEADERS_FIELD_NUMBER: _builtins.int
     QUERY_FIELD_NUMBER: _builtins.int
     METHOD_MISS_FIELD_NUMBER: _builtins.int
+    SERVICES_FIELD_NUMBER: _builtins.int
+    STICKY_FIELD_NUMBER: _builtins.int
+    RESPOND_FIELD_NUMBER: _builtins.int
+    REDIRECT_FIELD_NUMBER: _builtins.int
+    REWRITE_FULL_FIELD_NUMBER: _builtins.int
+    REWRITE_REGEX_FIELD_NUMBER: _builtins.int
+    REWRITE_HOST_FIELD_NUMBER: _builtins.int
     prefix: _builtins.str
     """Exactly one of prefix, path and path_regex is set. A prefix matches whole path segments."""
     path: _builtins.str
     service_name: _builtins.str
+    """Empty on a route with services, respond or redirect."""
     public: _builtins.bool
     """No token is required."""
     strip_prefix: _builtins.bool
@@ -548,6 +556,10 @@ class Route(_message.Message):
     """Matches paths that this regular expression (RE2) matches as a whole."""
     method_miss: _builtins.int
     """Status where all but the method matches: 404 or 405; 0 means 405."""
+    rewrite_full: _builtins.str
+    """Replaces the whole path that is sent upstream; empty leaves it."""
+    rewrite_host: _builtins.str
+    """Host that is sent upstream; empty leaves it."""
     @_builtins.property
     def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Host names without port, lower case; empty matches every host. "*.example.org" matches one or more leading labels."""
@@ -580,6 +592,22 @@ class Route(_message.Message):
 
     @_builtins.property
     def query(self) -> _containers.RepeatedCompositeFieldContainer[Global___QueryMatch]: ...
+    @_builtins.property
+    def services(self) -> _containers.RepeatedCompositeFieldContainer[Global___WeightedService]:
+        """Instead of service_name: shares of the requests."""
+
+    @_builtins.property
+    def sticky(self) -> Global___Sticky:
+        """Keeps a caller on its side of `services`."""
+
+    @_builtins.property
+    def respond(self) -> Global___Respond:
+        """Instead of a service: the answer."""
+
+    @_builtins.property
+    def redirect(self) -> Global___Redirect: ...
+    @_builtins.property
+    def rewrite_regex(self) -> Global___RewriteRegex: ...
     def __init__(
         self,
         *,
@@ -601,14 +629,162 @@ class Route(_message.Message):
         headers: _abc.Iterable[Global___HeaderMatch] | None = ...,
         query: _abc.Iterable[Global___QueryMatch] | None = ...,
         method_miss: _builtins.int = ...,
+        services: _abc.Iterable[Global___WeightedService] | None = ...,
+        sticky: Global___Sticky | None = ...,
+        respond: Global___Respond | None = ...,
+        redirect: Global___Redirect | None = ...,
+        rewrite_full: _builtins.str = ...,
+        rewrite_regex: Global___RewriteRegex | None = ...,
+        rewrite_host: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["redirect", b"redirect", "respond", b"respond", "rewrite_regex", b"rewrite_regex", "sticky", b"sticky"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["headers", b"headers", "hosts", b"hosts", "listeners", b"listeners", "max_body_bytes", b"max_body_bytes", "method_miss", b"method_miss", "methods", b"methods", "path", b"path", "path_regex", b"path_regex", "prefix", b"prefix", "public", b"public", "query", b"query", "rate_limits", b"rate_limits", "rewrite", b"rewrite", "scopes", b"scopes", "service_name", b"service_name", "strip_prefix", b"strip_prefix", "timeout", b"timeout", "upgrades", b"upgrades"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["headers", b"headers", "hosts", b"hosts", "listeners", b"listeners", "max_body_bytes", b"max_body_bytes", "method_miss", b"method_miss", "methods", b"methods", "path", b"path", "path_regex", b"path_regex", "prefix", b"prefix", "public", b"public", "query", b"query", "rate_limits", b"rate_limits", "redirect", b"redirect", "respond", b"respond", "rewrite", b"rewrite", "rewrite_full", b"rewrite_full", "rewrite_host", b"rewrite_host", "rewrite_regex", b"rewrite_regex", "scopes", b"scopes", "service_name", b"service_name", "services", b"services", "sticky", b"sticky", "strip_prefix", b"strip_prefix", "timeout", b"timeout", "upgrades", b"upgrades"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Route: _TypeAlias = Route  # noqa: Y015
+
+@_typing.final
+class WeightedService(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_NAME_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    service_name: _builtins.str
+    """Empty: the share is answered with 500."""
+    weight: _builtins.int
+    """Relative to the others; 0: no requests."""
+    def __init__(
+        self,
+        *,
+        service_name: _builtins.str = ...,
+        weight: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["service_name", b"service_name", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WeightedService: _TypeAlias = WeightedService  # noqa: Y015
+
+@_typing.final
+class Sticky(_message.Message):
+    """One of both is set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COOKIE_FIELD_NUMBER: _builtins.int
+    HEADER_FIELD_NUMBER: _builtins.int
+    cookie: _builtins.str
+    """Cookie that names the caller; the gateway sets it where it is missing."""
+    header: _builtins.str
+    """Header field, lower case, that names the caller."""
+    def __init__(
+        self,
+        *,
+        cookie: _builtins.str = ...,
+        header: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cookie", b"cookie", "header", b"header"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Sticky: _TypeAlias = Sticky  # noqa: Y015
+
+@_typing.final
+class Respond(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATUS_FIELD_NUMBER: _builtins.int
+    BODY_FIELD_NUMBER: _builtins.int
+    CONTENT_TYPE_FIELD_NUMBER: _builtins.int
+    status: _builtins.int
+    """200 to 599."""
+    body: _builtins.str
+    content_type: _builtins.str
+    def __init__(
+        self,
+        *,
+        status: _builtins.int = ...,
+        body: _builtins.str = ...,
+        content_type: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "content_type", b"content_type", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Respond: _TypeAlias = Respond  # noqa: Y015
+
+@_typing.final
+class Redirect(_message.Message):
+    """What is empty stays as in the request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHEME_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    PORT_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    PREFIX_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    scheme: _builtins.str
+    """http or https."""
+    host: _builtins.str
+    port: _builtins.int
+    """0: that of the scheme if there is one here, else that of the request."""
+    path: _builtins.str
+    """Replaces the whole path."""
+    prefix: _builtins.str
+    """Replaces the matched prefix."""
+    status: _builtins.int
+    """301, 302, 303, 307 or 308."""
+    def __init__(
+        self,
+        *,
+        scheme: _builtins.str = ...,
+        host: _builtins.str = ...,
+        port: _builtins.int = ...,
+        path: _builtins.str = ...,
+        prefix: _builtins.str = ...,
+        status: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host", b"host", "path", b"path", "port", b"port", "prefix", b"prefix", "scheme", b"scheme", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Redirect: _TypeAlias = Redirect  # noqa: Y015
+
+@_typing.final
+class RewriteRegex(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATTERN_FIELD_NUMBER: _builtins.int
+    SUBSTITUTION_FIELD_NUMBER: _builtins.int
+    pattern: _builtins.str
+    """RE2; each match in the path is replaced."""
+    substitution: _builtins.str
+    """\\1 to \\9 are the groups, \\0 the match."""
+    def __init__(
+        self,
+        *,
+        pattern: _builtins.str = ...,
+        substitution: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pattern", b"pattern", "substitution", b"substitution"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RewriteRegex: _TypeAlias = RewriteRegex  # noqa: Y015
 
 @_typing.final
 class HeaderMatch(_message.Message):

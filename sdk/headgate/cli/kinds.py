@@ -64,6 +64,25 @@ def _access(row: Row) -> object:
     return "public" if row.get("public") else ", ".join(row.get("scopes") or ()) or "any token"
 
 
+def _match(row: Row) -> object:
+    """The path, and how many conditions there are beside it."""
+    path = row.get("prefix") or (f"= {row['path']}" if row.get("path") else f"~ {row.get('path_regex')}")
+    conditions = len(row.get("headers") or ()) + len(row.get("query") or ())
+    return f"{path} (+{conditions})" if conditions else path
+
+
+def _target(row: Row) -> object:
+    """Where requests go: a service, several with their weights, or an answer of the gateway."""
+    if row.get("respond"):
+        return f"answers {row['respond'].get('status')}"
+    if row.get("redirect"):
+        return f"redirects {row['redirect'].get('status')}"
+    shares = (
+        f"{one.get('service_name') or '(500)'} {one.get('weight')}" for one in row.get("services") or ()
+    )
+    return row.get("service_name") or ", ".join(shares)
+
+
 def _limit(row: Row) -> object:
     said = []
     if row.get("per_second") is not None:
@@ -127,10 +146,10 @@ _COLUMNS: Mapping[str, Mapping[str, Cell]] = {
     },
     "route": {
         "ROUTE": _field("name"),
-        "MATCH": lambda row: row.get("prefix") or f"= {row.get('path')}",
+        "MATCH": _match,
         "HOSTS": _listed("hosts", "any"),
         "METHODS": _listed("methods", "any"),
-        "SERVICE": _field("service_name"),
+        "SERVICE": _target,
         "ACCESS": _access,
         "LIMITS": _listed("rate_limits"),
     },

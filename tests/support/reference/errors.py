@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from controlplane.api.advice import ADVICE as BY_STATUS
+from dataplane.gateway.actions import Redirected, Responded, Unusable
 from dataplane.gateway.policy.authenticate import MISSING, Unauthenticated
 from dataplane.gateway.policy.authorize import Forbidden
 from dataplane.gateway.policy.resources import Limit, Route
@@ -29,6 +30,7 @@ from dataplane.proxy.errors import (
     Unavailable,
 )
 from dataplane.proxy.messages import BadRequest
+from dataplane.proxy.reply import Reply
 from tests.support.pages import ROOT
 from tests.support.reference.schema import cell
 
@@ -59,6 +61,9 @@ One answer has all problems of a configuration: `errors` is a list of `field` an
 _LIMIT = Limit("callers", 1.0, 1, ("address",))
 _SAMPLES: dict[type, Any] = {
     MethodNotAllowed: MethodNotAllowed(("GET",)),
+    Responded: Responded(Reply.plain(200, "responded", b"", "")),
+    Redirected: Redirected(Reply(302, "redirected", "")),
+    Unusable: Unusable(""),
     Unauthenticated: MISSING,
     Forbidden: Forbidden(Route("orders", "orders"), frozenset({"orders:read"})),
     TooMany: TooMany(_LIMIT, 1.0, "callers"),

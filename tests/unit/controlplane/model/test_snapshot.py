@@ -107,8 +107,8 @@ def test_an_inconsistent_store_is_never_a_snapshot() -> None:
         build(stored, 30)
     assert [str(problem) for problem in caught.value.problems] == [
         "route/a.scopes[0]: scope 'gone' does not exist",
-        "route/worse: service_name: is required",
         "route/worse: prefix: is required, or path, or path_regex",
+        "route/worse: service_name: is required, or services, respond or redirect",
         "scope/bad: is not JSON",
         "user/u.scopes[0]: scope 'gone' does not exist",
     ]

@@ -25,7 +25,7 @@ def test_kinds(described: Run) -> None:
 def test_a_kind(described: Run) -> None:
     output = described("reference", "routes").stdout
     assert output.startswith("route\n  Matches requests and names the service that answers them.")
-    assert "\n  service_name  <string; required>\n    Service that answers the requests.\n" in output
+    assert "\n  service_name  <string>\n    Service that answers the requests.\n" in output
     assert "\n  public  <true or false; default false>\n" in output
     assert "\n  timeout  <number 0.01 to 86400>\n" in output
 

@@ -1,0 +1,198 @@
+"""What routes do with admitted requests other than sending them to one service: shares, own answers, redirects.
+
+Prepared with the plan of the route. A route without any of it has no action, and its requests pay nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from dataplane.gateway.backends import Backends
+from dataplane.gateway.policy.forwarding import Redirect, Respond, Sticky
+from dataplane.gateway.policy.router import with_prefix
+from dataplane.gateway.policy.weights import Points, borders, point_of, side
+from dataplane.proxy.exchange import Exchange, Forwarding
+from dataplane.proxy.messages import Request
+from dataplane.proxy.reply import Reply
+
+_PORTS: Final = {"http": 80, "https": 443}
+
+
+class Responded:
+    """The route answers by itself."""
+
+    __slots__ = ("reply",)
+
+    def __init__(self, reply: Reply) -> None:
+        self.reply = reply
+
+
+class Redirected:
+    """The route sends the client elsewhere."""
+
+    __slots__ = ("reply",)
+
+    def __init__(self, reply: Reply) -> None:
+        self.reply = reply
+
+
+class WithoutService:
+    """The share of the route that the request belongs to has no service."""
+
+    __slots__ = ()
+
+
+class Unusable:
+    """The data plane cannot do what the route says; without it, the request would get less protection or another
+    answer."""
+
+    __slots__ = ("reason",)
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+
+class Side(Forwarding):
+    """A plan that an action may put in the place of the route's own."""
+
+    __slots__ = ()
+
+    def refresh(self, backends: Backends) -> None:
+        """The services have changed while a decision waited: look the own one up again."""
+        raise NotImplementedError
+
+
+class Action:
+    """What happens to an admitted request."""
+
+    __slots__ = ()
+
+    def take(self, exchange: Exchange) -> object | None:
+        """A refusal or answer; None if the exchange, with the plan it has now, is to be forwarded."""
+        raise NotImplementedError
+
+    def refresh(self, backends: Backends) -> None:
+        """As `Side.refresh`."""
+
+
+class Answering(Action):
+    """Gives the same answer to every request."""
+
+    __slots__ = ("_answer",)
+
+    def __init__(self, answer: object) -> None:
+        self._answer = answer
+
+    def take(self, exchange: Exchange) -> object | None:
+        return self._answer
+
+
+def responding(respond: Respond) -> Action:
+    """The action of a route that answers by itself."""
+    reply = Reply.plain(respond.status, "responded", respond.body, respond.content_type)
+    return Answering(Responded(reply))
+
+
+class Redirecting(Action):
+    """Redirects, with the parts of the request that the route does not replace."""
+
+    __slots__ = ("_prefix", "_redirect")
+
+    def __init__(self, redirect: Redirect, prefix: str | None) -> None:
+        """`prefix` is the route's."""
+        self._redirect = redirect
+        self._prefix = prefix
+
+    def take(self, exchange: Exchange) -> object | None:
+        request = exchange.request
+        assert request is not None
+        fields = [("location", self._location(exchange, request))]
+        return Redirected(Reply(self._redirect.status, "redirected", "", fields))
+
+    def _location(self, exchange: Exchange, request: Request) -> str:
+        redirect, query = self._redirect, request.query.decode("latin-1")
+        path = request.path if request.sent_path is None else request.sent_path
+        if redirect.path:
+            path = redirect.path
+        elif redirect.prefix and self._prefix is not None:
+            path = with_prefix(self._prefix, redirect.prefix, path)
+        host, _, port = _split(request.authority.decode("latin-1"))
+        host = redirect.host or host
+        if not host:
+            # HTTP/1.0 without Host: a relative reference (RFC 9110, 10.2.2).
+            return path + query
+        scheme = redirect.scheme or _scheme(exchange, request)
+        if redirect.port:
+            port = str(redirect.port)
+        elif redirect.scheme:
+            port = ""
+        if port == str(_PORTS[scheme]):
+            port = ""
+        return f"{scheme}://{host}{':' if port else ''}{port}{path}{query}"
+
+
+def _scheme(exchange: Exchange, request: Request) -> str:
+    provenance = request.provenance
+    if provenance is not None and provenance.forwarded_proto is not None:
+        return provenance.forwarded_proto.decode("ascii")
+    return exchange.client.peer.scheme
+
+
+def _split(authority: str) -> tuple[str, str, str]:
+    """Host and port; an IPv6 address has colons of its own."""
+    host, colon, port = authority.rpartition(":")
+    return (host, colon, port) if colon and "]" not in port else (authority, "", "")
+
+
+class Splitting(Action):
+    """Sends each request to one of several services."""
+
+    __slots__ = ("_borders", "_points", "_sides", "_sticky")
+
+    def __init__(
+        self, sides: Sequence[Side | None], weights: Sequence[int], points: Points, sticky: Sticky | None
+    ) -> None:
+        """A side without a service is None. `points` outlives the plan."""
+        self._sides = sides
+        self._borders = borders(weights)
+        self._points = points
+        self._sticky = sticky
+
+    def take(self, exchange: Exchange) -> object | None:
+        if not self._borders:
+            return WithoutService()
+        point = self._points.next() if self._sticky is None else self._own(exchange, self._sticky)
+        found = self._sides[side(self._borders, point)]
+        if found is None:
+            return WithoutService()
+        exchange.plan = found
+        return None
+
+    def refresh(self, backends: Backends) -> None:
+        for each in self._sides:
+            if each is not None:
+                each.refresh(backends)
+
+    def _own(self, exchange: Exchange, sticky: Sticky) -> float:
+        """The point of the caller. A caller without the cookie gets one."""
+        request = exchange.request
+        assert request is not None
+        if sticky.header:
+            value = request.field(sticky.header)
+            return point_of(value) if value else self._points.next()
+        value = _cookie(request.field("cookie"), sticky.cookie)
+        if not value:
+            value = exchange.request_id.decode("latin-1")
+            cookie = f"{sticky.cookie}={value}; Path=/; HttpOnly; SameSite=Lax"
+            exchange.response_fields = (*exchange.response_fields, ("set-cookie", cookie))
+        return point_of(value)
+
+
+def _cookie(text: str, name: str) -> str:
+    """The value of a cookie in a Cookie field (RFC 6265, 4.2); "" without one."""
+    for pair in text.replace(",", ";").split(";"):
+        key, _, value = pair.partition("=")
+        if key.strip() == name:
+            return value.strip()
+    return ""

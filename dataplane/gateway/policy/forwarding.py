@@ -1,0 +1,80 @@
+"""Where a route's requests go, or how it answers them itself: frozen values of the configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A service's share of a route's requests."""
+
+    service: str
+    """Empty: the share is answered with 500."""
+    weight: int
+    """Relative to the others; 0: no requests."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sticky:
+    """What names the caller that stays on its side: a cookie or a header field; the other one is empty."""
+
+    cookie: str = ""
+    header: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Respond:
+    """The gateway's own answer."""
+
+    status: int
+    body: bytes
+    content_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """The address to use instead. What is empty, or 0, stays as in the request."""
+
+    scheme: str = ""
+    host: str = ""
+    port: int = 0
+    path: str = ""
+    """Replaces the whole path."""
+    prefix: str = ""
+    """Replaces the matched prefix."""
+    status: int = 302
+
+
+@dataclass(frozen=True, slots=True)
+class Substitution:
+    """Replaces what a regular expression matches in the path."""
+
+    pattern: str
+    text: str
+    expression: Any = field(default=None, compare=False, repr=False)
+    """`pattern`, compiled."""
+
+    def apply(self, path: str) -> str:
+        """The path with all matches replaced; it begins with a slash."""
+        found: str = self.expression.sub(self.text, path)
+        return found if found.startswith("/") else f"/{found}"
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarding:
+    """Everything of this module that a route may have; a route that goes to one service unchanged has none of it."""
+
+    shares: tuple[Share, ...] = ()
+    """Instead of one service."""
+    sticky: Sticky | None = None
+    respond: Respond | None = None
+    redirect: Redirect | None = None
+    path: str = ""
+    """Replaces the whole path that is sent upstream."""
+    substitution: Substitution | None = None
+    host: str = ""
+    """Replaces the host that is sent upstream."""
+    unusable: str = ""
+    """The reason this version cannot do what the route says: its requests are answered with 500."""
