@@ -33,8 +33,12 @@ RUN python3 -m venv --without-pip /opt/headgate && python3 -m pip wheel --no-dep
 # The base's pip fills an environment that has none itself. Others' packages are installed from wheels alone: a source
 # distribution would be built with whatever is there.
 FROM api AS install-controlplane
+# The dashboard's assets come with the sources if `make dashboard` has built them, as `make images` does. Otherwise they are
+# built here, which needs the registry of npm; without it the image has no dashboard. DASHBOARD=require makes that an error.
+ARG DASHBOARD=
+COPY dashboard dashboard
 COPY controlplane controlplane
-RUN python3 -m pip wheel --no-deps --wheel-dir /wheels ./controlplane
+RUN HEADGATE_DASHBOARD=$DASHBOARD python3 -m pip wheel --no-deps --wheel-dir /wheels ./controlplane
 RUN python3 -m pip --python /opt/headgate/bin/python install --only-binary :all: /wheels/*.whl
 
 FROM build AS compile

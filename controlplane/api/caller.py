@@ -28,6 +28,12 @@ def address_of(request: Request, trusted: Iterable[Network]) -> str:
     return str(current) if current is not None else ""
 
 
+def is_trusted(request: Request, trusted: Iterable[Network]) -> bool:
+    """Whether the peer is a proxy in a `trusted` network."""
+    peer = _parsed(request.client.host) if request.client else None
+    return peer is not None and _within(peer, trusted)
+
+
 def _within(address: IPv4Address | IPv6Address, networks: Iterable[Network]) -> bool:
     return any(address in network for network in networks)
 

@@ -10,6 +10,7 @@ from importlib.resources import files
 
 from starlette.responses import Response
 
+from controlplane.api import dashboard
 from controlplane.api.answers import json_answer, json_text
 from controlplane.api.kept import KeptText
 from controlplane.api.openapi import describe
@@ -21,8 +22,10 @@ Table = Callable[[], Iterable[Operation]]
 
 
 async def index(call: Call) -> Response:
-    """The start page: for browsers a redirect to the reference, for programs a list of paths."""
+    """The start page: for browsers the dashboard or a redirect to the reference, for programs a list of paths."""
     if "text/html" in call.request.headers.get("accept", ""):
+        if call.parts.dashboard:
+            return dashboard.start_page(call)
         return Response(status_code=303, headers={"Location": "/docs", "Vary": "Accept"})
     links = LinksShape(
         reference="/docs",
@@ -63,7 +66,7 @@ def operations(table: Table) -> Iterator[Operation]:
         "getIndex",
         "The entry points of the admin API",
         Answer(200, "Links", IndexShape),
-        Answer(303, "Browsers are redirected to the API reference"),
+        Answer(303, "Without the dashboard, browsers are redirected to the API reference"),
         access="public",
         tag="process",
     )

@@ -14,9 +14,9 @@ from controlplane.api.shapes.fleet import (
     CircuitStats,
     DataplaneShape,
     NodeCircuitShape,
-    rejection,
+    dataplane,
 )
-from controlplane.fleet.reports import CircuitReport, NodeState
+from controlplane.fleet.reports import CircuitReport
 from controlplane.fleet.views import CircuitView
 
 
@@ -34,7 +34,7 @@ async def reset_circuit(call: Call) -> Response:
 
 async def dataplanes(call: Call) -> Response:
     """Every data plane, and the revision that it serves."""
-    return model_answer(tuple(map(_dataplane, call.parts.fleet.views.dataplanes(call.parts.watcher.current))))
+    return model_answer(tuple(map(dataplane, call.parts.fleet.views.dataplanes(call.parts.watcher.current))))
 
 
 def _circuit(view: CircuitView) -> CircuitShape:
@@ -57,20 +57,6 @@ def _breaker(report: CircuitReport) -> NodeCircuitShape:
         ),
         recent_failures=report.recent_failures,
         reason=report.reason,
-    )
-
-
-def _dataplane(state: NodeState) -> DataplaneShape:
-    return DataplaneShape(
-        node=state.node,
-        version=state.version,
-        connected=state.connected,
-        sent_revision=state.sent_revision,
-        applied_revision=state.applied_revision,
-        digest=state.digest,
-        last_seen=moment(state.last_seen),
-        last_rejection=rejection(state.last_rejection),
-        total_requests=state.stats.total_requests,
     )
 
 

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from controlplane.api.board.board import Board
+from controlplane.api.board.broadcast import Broadcast
 from controlplane.api.caller import Network
 from controlplane.api.list_tags import ListTags
 from controlplane.api.problems import HttpError, starting
@@ -72,16 +74,24 @@ class Parts:
     streams: Streams = field(default_factory=Streams)
     """The open event streams."""
     events: EventLog = field(default_factory=lambda: EventLog(time.time()))
+    dashboard: bool = True
+    """Serve the dashboard at /, and accept its cookie."""
+    refresh_ttl: int = 86_400
+    """Seconds for which a browser keeps the token that renews its session."""
     waiting: Waiting = field(init=False)
     """Shared, so that a thousand waits are checked together."""
     observer: Observer = field(init=False)
     """Fills `events`."""
     traffic: TrafficFeed = field(init=False)
+    broadcast: Broadcast = field(init=False)
+    """The fleet at a glance, for all who look."""
 
     def __post_init__(self) -> None:
         self.waiting = Waiting(self.watcher, self.fleet)
         self.observer = Observer(self.watcher, self.fleet, self.events)
         self.traffic = TrafficFeed(self.watcher, self.fleet, lambda: self.observer.services.open)
+        board = Board(self.watcher, self.fleet, self.version)
+        self.broadcast = Broadcast(board, self.watcher, self.fleet, self.traffic)
 
     @property
     def published_revision(self) -> int:

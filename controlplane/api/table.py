@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from controlplane.api import (
+    board_operations,
     configuration,
+    dashboard,
     docs,
     events,
     fleet,
@@ -14,6 +16,7 @@ from controlplane.api import (
     rollout,
     service_token,
     services,
+    sessions,
     store,
     token,
     traffic,
@@ -38,4 +41,7 @@ def operations() -> tuple[Operation, ...]:
         *store.operations(),
         *docs.operations(operations),
         *health.operations(),
+        *board_operations.operations(),
+        *sessions.operations(),
+        *dashboard.operations(),
     )

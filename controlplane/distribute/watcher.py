@@ -77,6 +77,8 @@ class Watcher:
         self.changed = Signal()
         self.published = 0
         """Number of snapshots that differed from the previous one, for metrics."""
+        self.published_at = 0.0
+        """Unix seconds of the last of them."""
         self.refused = 0
         """Number of times that the store's content could not be published, for metrics."""
         self.superseding: Callable[[Snapshot], None] = lambda previous: None
@@ -408,6 +410,7 @@ class Watcher:
             self.superseding(self.current)
         self.current = built
         self.published += differs
+        self.published_at = time.time() if differs else self.published_at
         if differs:
             extra = {"revision": built.revision, "resources": len(built.resources)}
             logger.info("published", extra=extra)

@@ -296,11 +296,15 @@ class Fleet:
         """A revision was sent to it."""
         if (known := self._nodes.get(node)) is not None:
             # It was not heard of, so last_seen stays.
-            self._nodes[node] = replace(known, sent_revision=revision)
+            self._nodes[node] = replace(known, sent_revision=revision, sent_at=self._wall())
 
     def ack(self, node: str, revision: int, digest: str) -> None:
         """It serves this revision."""
-        self._update(node, applied_revision=revision, digest=digest)
+        arrival: dict[str, float] = {}
+        if (known := self._nodes.get(node)) is not None and known.digest != digest:
+            now = self._wall()
+            arrival = {"applied_at": now, "took": max(0.0, now - known.sent_at) if known.sent_at else 0.0}
+        self._update(node, applied_revision=revision, digest=digest, **arrival)
         self.signals.move(node)
 
     def nack(self, node: str, revision: int, problems: Iterable[NodeProblem], digest: str = "") -> None:

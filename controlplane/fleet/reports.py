@@ -256,6 +256,12 @@ class NodeState:
     """It is of an older version, which obeys such orders when it applies the revision, but does not report it."""
     without_redis: bool = False
     """It can count limits in a Redis, and its settings name none."""
+    sent_at: float = 0.0
+    """When `sent_revision` was sent."""
+    applied_at: float = 0.0
+    """When it said that it serves the configuration with this digest; 0 if it has served it since it connected."""
+    took: float = 0.0
+    """Seconds from sending it to that answer."""
 
     def has_reset(self, revision: int) -> bool:
         """Whether it has obeyed the order of this revision."""

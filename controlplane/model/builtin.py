@@ -36,6 +36,7 @@ ADMIN_PATHS: Final = frozenset(
         "dataplanes",
         "diff",
         "events",
+        "fleet",
         "history",
         "issuers",
         "openapi.json",

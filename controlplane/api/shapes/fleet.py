@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from controlplane.api.shapes.base import Moment, Shape, moment
-from controlplane.fleet.reports import Rejection
+from controlplane.fleet.reports import NodeState, Rejection
 from controlplane.model.resources import Circuit
 
 
@@ -81,3 +81,34 @@ class DataplaneShape(Shape):
     last_seen: Moment
     last_rejection: RejectionShape | None
     total_requests: int
+    connected_since: Moment
+    applied_at: Annotated[
+        Moment,
+        Field(
+            description="When it said that it serves the configuration that it serves now; null if it has served it "
+            "since it connected."
+        ),
+    ]
+    seconds_to_apply: Annotated[
+        float | None, Field(description="Seconds from sending that configuration to its answer.")
+    ]
+    stats_at: Annotated[Moment, Field(description="When it counted total_requests.")]
+
+
+def dataplane(state: NodeState) -> DataplaneShape:
+    """A data plane as programs read it."""
+    return DataplaneShape(
+        node=state.node,
+        version=state.version,
+        connected=state.connected,
+        sent_revision=state.sent_revision,
+        applied_revision=state.applied_revision,
+        digest=state.digest,
+        last_seen=moment(state.last_seen),
+        last_rejection=rejection(state.last_rejection),
+        total_requests=state.stats.total_requests,
+        connected_since=moment(state.since),
+        applied_at=moment(state.applied_at),
+        seconds_to_apply=round(state.took, 4) if state.applied_at else None,
+        stats_at=moment(state.stats.at),
+    )

@@ -106,6 +106,9 @@ def _node(state: NodeState) -> pb.PeerNode:
         resets=report_messages.reset_messages(state.resets),
         resets_unreported=state.resets_unreported,
         without_redis=state.without_redis,
+        sent_at=state.sent_at,
+        applied_at=state.applied_at,
+        took=state.took,
     )
 
 
@@ -144,6 +147,9 @@ def _read_node(sent: pb.PeerNode) -> NodeState:
         resets=report_messages.resets(sent.resets),
         resets_unreported=sent.resets_unreported,
         without_redis=sent.without_redis,
+        sent_at=bounds.time(sent.sent_at),
+        applied_at=bounds.time(sent.applied_at),
+        took=bounds.time(sent.took),
     )
 
 

@@ -173,6 +173,9 @@ class PeerNode(_message.Message):
     RESETS_FIELD_NUMBER: _builtins.int
     RESETS_UNREPORTED_FIELD_NUMBER: _builtins.int
     WITHOUT_REDIS_FIELD_NUMBER: _builtins.int
+    SENT_AT_FIELD_NUMBER: _builtins.int
+    APPLIED_AT_FIELD_NUMBER: _builtins.int
+    TOOK_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     version: _builtins.str
     connected: _builtins.bool
@@ -188,6 +191,11 @@ class PeerNode(_message.Message):
     """It carries out such orders, but does not report them."""
     without_redis: _builtins.bool
     """It can count limits in a Redis, and its settings name none."""
+    sent_at: _builtins.float
+    """When `sent_revision` was sent, and when it answered that it serves its configuration: Unix seconds, 0 for never."""
+    applied_at: _builtins.float
+    took: _builtins.float
+    """Seconds from sending that configuration to this answer."""
     @_builtins.property
     def rejection(self) -> Global___PeerRejection: ...
     @_builtins.property
@@ -219,10 +227,13 @@ class PeerNode(_message.Message):
         resets: _abc.Iterable[_status_pb2.ResetReport] | None = ...,
         resets_unreported: _builtins.bool = ...,
         without_redis: _builtins.bool = ...,
+        sent_at: _builtins.float = ...,
+        applied_at: _builtins.float = ...,
+        took: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rejection", b"rejection", "stats", b"stats"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_revision", b"applied_revision", "connected", b"connected", "digest", b"digest", "health_revision", b"health_revision", "last_seen", b"last_seen", "leaving", b"leaving", "node", b"node", "rejection", b"rejection", "resets", b"resets", "resets_unreported", b"resets_unreported", "sent_revision", b"sent_revision", "since", b"since", "slot", b"slot", "stats", b"stats", "version", b"version", "without_redis", b"without_redis"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_at", b"applied_at", "applied_revision", b"applied_revision", "connected", b"connected", "digest", b"digest", "health_revision", b"health_revision", "last_seen", b"last_seen", "leaving", b"leaving", "node", b"node", "rejection", b"rejection", "resets", b"resets", "resets_unreported", b"resets_unreported", "sent_at", b"sent_at", "sent_revision", b"sent_revision", "since", b"since", "slot", b"slot", "stats", b"stats", "took", b"took", "version", b"version", "without_redis", b"without_redis"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

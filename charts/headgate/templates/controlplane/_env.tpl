@@ -8,6 +8,7 @@
 - {name: ETCD_ENDPOINTS, value: {{ include "headgate.etcdEndpoints" . | quote }}}
 - {name: ADMIN_USERNAME, value: {{ $plane.adminUsername | quote }}}
 - {name: EXPOSE_ADMIN, value: {{ $plane.exposeAdmin | quote }}}
+- {name: DASHBOARD, value: {{ $plane.dashboard.enabled | quote }}}
 - {name: RATE_LIMIT_PER_SECOND, value: {{ include "headgate.number" .Values.dataplane.rateLimit.perSecond | quote }}}
 - {name: RATE_LIMIT_BURST, value: {{ include "headgate.number" .Values.dataplane.rateLimit.burst | quote }}}
 - {name: LIMIT_SHARE_SECONDS, value: {{ include "headgate.number" $plane.limitShareSeconds | quote }}}

@@ -38,6 +38,8 @@ def all_references(value: object) -> Iterator[str]:
 @pytest.mark.parametrize("operation", operations(), ids=lambda operation: operation.id)
 async def test_every_operation_is_there_and_guarded(api: Api, operation: Operation) -> None:
     answer = await api.client.request(operation.method, address(operation))
+    if operation.tag == "dashboard":
+        return  # what is public there depends on cookies and on where a request comes from: test_session.py
     if operation.access == "public":
         assert answer.status_code not in (401, 403, 404, 405)
         return
@@ -64,7 +66,8 @@ async def test_every_read_answers_as_described(admin: httpx.AsyncClient, api: Ap
         if (
             operation.method != "GET"
             or "issuers/" in operation.path
-            or operation.path in ("/metrics", "/docs", "/api/v1/events")
+            or operation.path in ("/metrics", "/docs", "/assets/{name}")
+            or operation.answers[0].media_type == "text/event-stream"
         ):
             continue
         answer = await admin.get(address(operation, revision))

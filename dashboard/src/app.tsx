@@ -1,0 +1,151 @@
+import type { JSX } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import { useNow } from "./lib/hooks";
+import { ago } from "./lib/format";
+import { href, usePlace, type Place } from "./lib/route";
+import { useStore } from "./lib/store";
+import { DataplanePage } from "./pages/dataplane";
+import { FleetPage } from "./pages/fleet";
+import { Login } from "./pages/login";
+import { connection, fleet, start as startFleet } from "./state/fleet";
+import { load, logout, session } from "./state/session";
+import { theme, toggleTheme } from "./state/theme";
+import { Icon, type IconName } from "./ui/icons";
+import { Empty, Loading } from "./ui/parts";
+
+interface Entry {
+  page: string;
+  name: string;
+  icon: IconName;
+}
+
+const PAGES: Entry[] = [{ page: "", name: "Fleet", icon: "fleet" }];
+
+export function App(): JSX.Element {
+  const now = useStore(session);
+  const [asked, setAsked] = useState(false);
+  if (now.state === "loading") return <Loading />;
+  if (now.state === "unreachable") return <Unreachable reason={now.reason} />;
+  if (now.state === "out") return <Login reason={now.reason} />;
+  if (asked && now.session.username === null) return <Login reason="" done={() => setAsked(false)} />;
+  return <Inside username={now.session.username} login={() => setAsked(true)} />;
+}
+
+function Unreachable({ reason }: { reason: string }): JSX.Element {
+  return (
+    <main class="login">
+      <div class="failure" role="alert">
+        <Icon name="critical" />
+        <p>{reason}. Trying again …</p>
+        <button type="button" onClick={() => void load()}>
+          Try now
+        </button>
+      </div>
+    </main>
+  );
+}
+
+function Inside({ username, login }: { username: string | null; login: () => void }): JSX.Element {
+  const place = usePlace();
+  useEffect(() => startFleet(), [username]);
+  useEffect(() => {
+    window.scrollTo(0, 0);
+  }, [place.parts.join("/")]);
+  return (
+    <div class="shell">
+      <a class="skip" href="#main" onClick={skip}>
+        Skip to the content
+      </a>
+      <header class="top">
+        <a class="brand" href={href()}>
+          Headgate
+        </a>
+        <Navigation current={place.parts[0] ?? ""} />
+        <div class="tools">
+          <Live />
+          <ThemeButton />
+          {username === null ? (
+            <button type="button" onClick={login}>
+              Log in
+            </button>
+          ) : (
+            <button type="button" onClick={() => void logout()} title={`Log out ${username}`}>
+              Log out <span class="wide-only">{username}</span>
+            </button>
+          )}
+        </div>
+      </header>
+      <Lost />
+      <main id="main" tabIndex={-1}>
+        <Page place={place} />
+      </main>
+    </div>
+  );
+}
+
+function skip(event: Event): void {
+  event.preventDefault();
+  document.getElementById("main")?.focus();
+}
+
+function Navigation({ current }: { current: string }): JSX.Element {
+  return (
+    <nav aria-label="Pages">
+      {PAGES.map((one) => (
+        <a key={one.page} href={one.page ? href(one.page) : href()} aria-current={one.page === current ? "page" : undefined}>
+          <Icon name={one.icon} />
+          <span>{one.name}</span>
+        </a>
+      ))}
+    </nav>
+  );
+}
+
+function Live(): JSX.Element {
+  const now = useStore(connection);
+  const state = useStore(fleet);
+  const words = { live: "live", connecting: "connecting", lost: "lost" }[now.state];
+  return (
+    <span class={`live ${now.state}`} role="status">
+      {words}
+      {state && <span class="wide-only"> · revision {state.head.revision}</span>}
+    </span>
+  );
+}
+
+function Lost(): JSX.Element | null {
+  const now = useStore(connection);
+  const time = useNow();
+  if (now.state !== "lost") return null;
+  return (
+    <p class="lost" role="alert">
+      <Icon name="warning" /> The control plane does not answer; the last news came{" "}
+      {ago(new Date(now.since).toISOString(), time)}. Data planes keep serving. Connecting again …
+    </p>
+  );
+}
+
+function ThemeButton(): JSX.Element {
+  const now = useStore(theme);
+  return (
+    <button type="button" class="quiet" onClick={toggleTheme} aria-label={now === "dark" ? "Light colors" : "Dark colors"}>
+      <Icon name={now === "dark" ? "sun" : "moon"} />
+    </button>
+  );
+}
+
+function Page({ place }: { place: Place }): JSX.Element {
+  const [page, ...rest] = place.parts;
+  switch (page) {
+    case undefined:
+      return <FleetPage />;
+    case "dataplanes":
+      return <DataplanePage node={rest[0] ?? ""} />;
+    default:
+      return (
+        <Empty>
+          There is no such page. <a href={href()}>To the fleet</a>
+        </Empty>
+      );
+  }
+}

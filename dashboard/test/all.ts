@@ -1,0 +1,5 @@
+// Every unit test: `npm test` makes one file of them.
+import "./format.test";
+import "./words.test";
+import "./route.test";
+import "./troubles.test";

@@ -1,0 +1,224 @@
+"""A control plane with a fleet for the dashboard: the real API on a socket, a store in memory, simulated data planes.
+
+The data planes answer configurations and count requests like real ones, but on paper. A test says what goes wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import uvicorn
+
+from controlplane.api.application import make_api
+from controlplane.fleet.reports import (
+    CircuitReport,
+    CircuitState,
+    InstanceHealth,
+    InstanceStatus,
+    LimitPlace,
+    NodeProblem,
+    RateLimitReport,
+    StatsReport,
+)
+from controlplane.model.resources import Service
+from demo.ports import free_port
+from tests.support.api import Api, running_api
+from tests.support.waiting import eventually
+
+TEAMS = ("orders", "payments", "inventory", "search", "customers", "shipping", "media", "reports")
+
+
+def document(services: int = 8, routes: int = 16) -> dict[str, object]:
+    """A configuration of this size."""
+    names = [
+        TEAMS[number] if number < len(TEAMS) else f"{TEAMS[number % len(TEAMS)]}-{number}"
+        for number in range(services)
+    ]
+    return {
+        "scopes": [{"name": f"{name}:read"} for name in names],
+        "services": [_service(name, number) for number, name in enumerate(names)],
+        "routes": [_route(names[number % services], number) for number in range(routes)],
+        "rate_limits": [
+            {"name": "per-caller", "per_second": 50, "burst": 100, "key": "subject"},
+            {"name": "search-by-address", "per_second": 20, "burst": 40, "key": "address"},
+        ],
+    }
+
+
+def _service(name: str, number: int) -> dict[str, object]:
+    instances = [
+        {"instance_id": f"{name}-{one}", "host": f"10.0.{number % 250}.{one}", "port": 8080}
+        for one in (1, 2, 3)
+    ]
+    return {"service_name": name, "instances": instances, "labels": {"team": name.partition("-")[0]}}
+
+
+def _route(service: str, number: int) -> dict[str, object]:
+    suffix = "" if number < len(TEAMS) else f"-{number}"
+    limits = ["search-by-address"] if service == "search" else ["per-caller"]
+    return {
+        "name": f"{service}{suffix}",
+        "prefix": f"/{service}{suffix}",
+        "methods": ["GET", "POST"] if number % 2 else ["GET"],
+        "service_name": service,
+        "scopes": [f"{service}:read"],
+        "rate_limits": limits,
+    }
+
+
+@dataclass
+class Plane:
+    """One simulated data plane."""
+
+    name: str
+    delay: float
+    """Seconds in which it applies a configuration."""
+    rate: float
+    total: int
+    refuses: str = ""
+    """The reason why it rejects the next configurations; empty: it takes them."""
+    stuck: bool = False
+    """It does not answer."""
+    version: str = "0.2.0"
+
+
+@dataclass
+class Stage:
+    """What a test acts on."""
+
+    url: str
+    api: Api
+    planes: dict[str, Plane] = field(default_factory=dict)
+    open_circuits: dict[str, float] = field(default_factory=dict)
+    """Services whose breaker is open, and since when."""
+    ill: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Instances that fail their probes, with the reason."""
+    clock: float = 0.0
+
+    async def apply(self, change: dict[str, object], author: str = "admin") -> int:
+        """A change as through the API; returns its revision once it is published."""
+        receipt = await self.api.parts.commands.apply(change, author=author)
+        await self.api.seen()
+        return receipt.revision
+
+    def join(self, count: int, seed: int = 7) -> None:
+        """More data planes."""
+        rng, zones = random.Random(seed), ("eu-1a", "eu-1b", "us-2a")
+        for number in range(count):
+            name = f"gw-{zones[number % 3]}-{number // 3 + 1:02}"
+            plane = Plane(name, rng.uniform(0.01, 0.08), rng.uniform(200, 900), rng.randrange(10**6, 10**7))
+            self.planes[name] = plane
+            self.api.parts.fleet.hello(name, plane.version)
+
+    async def run(self, pace: float = 0.1) -> None:
+        """Let the data planes do their work until cancelled."""
+        took: dict[str, float] = {}
+        ticks = 0
+        while True:
+            current = self.api.parts.watcher.current
+            for plane in self.planes.values():
+                state = self.api.parts.fleet.state(plane.name)
+                if current is None or state is None or not state.connected or plane.stuck:
+                    continue
+                if state.digest == current.digest:
+                    took.pop(plane.name, None)
+                elif plane.name not in took:
+                    self.api.parts.fleet.sent(plane.name, current.revision)
+                    took[plane.name] = plane.delay
+                elif (left := took[plane.name] - pace) > 0:
+                    took[plane.name] = left
+                else:
+                    self._answer(plane, current.revision, current.digest)
+            self.api.wall.now = time.time()
+            if not ticks % round(1 / pace):
+                self.report()
+            ticks += 1
+            await asyncio.sleep(pace)
+
+    def _answer(self, plane: Plane, revision: int, digest: str) -> None:
+        fleet = self.api.parts.fleet
+        if not plane.refuses:
+            fleet.ack(plane.name, revision, digest)
+            return
+        state = fleet.state(plane.name)
+        if state is None or state.last_rejection is None or state.last_rejection.digest != digest:
+            resource, _, reason = plane.refuses.partition(" ")
+            fleet.nack(plane.name, revision, [NodeProblem(resource, "timeout", reason)], digest)
+
+    def report(self) -> None:
+        """Every data plane reports its counters and its verdicts."""
+        now = self.api.wall()
+        self.clock += 1
+        wave = 1 + 0.25 * math.sin(self.clock / 9)
+        for plane in self.planes.values():
+            state = self.api.parts.fleet.state(plane.name)
+            if state is None or not state.connected:
+                continue
+            plane.total += round(plane.rate * wave * random.uniform(0.95, 1.05))
+            self.api.parts.fleet.stats(plane.name, self._stats(plane, now))
+            self.api.parts.fleet.health(plane.name, self._verdicts(now))
+
+    def _stats(self, plane: Plane, now: float) -> StatsReport:
+        services = self._services()
+        circuits = tuple(self._circuit(name, plane, len(services)) for name in services)
+        buckets = tuple(
+            RateLimitReport("per-caller", f"subject:{who}", 10.0 * number, 400 - 90 * number, LimitPlace.NODE)
+            for number, who in enumerate(("crawler", "batch", "mobile", "web"))
+        )
+        return StatsReport(now, plane.total, circuits, buckets)
+
+    def _circuit(self, service: str, plane: Plane, services: int) -> CircuitReport:
+        total = plane.total // services
+        if (since := self.open_circuits.get(service)) is None:
+            return CircuitReport(service, total_requests=total, failed_requests=total // 900)
+        reason = "Circuit opened after 5 failures"
+        return CircuitReport(service, CircuitState.OPEN, since, total, total // 40, total // 60, 5, reason)
+
+    def _verdicts(self, now: float) -> Iterator[InstanceHealth]:
+        for name in self._services():
+            for number in (1, 2, 3):
+                reason = self.ill.get((name, f"{name}-{number}"), "")
+                status = InstanceStatus.UNHEALTHY if reason else InstanceStatus.HEALTHY
+                yield InstanceHealth(name, f"{name}-{number}", status, now, reason)
+
+    def _services(self) -> list[str]:
+        current = self.api.parts.watcher.current
+        return list(current.of(Service)) if current else []
+
+
+@asynccontextmanager
+async def staged(
+    planes: int = 12, *, services: int = 8, routes: int = 16, port: int | None = None, anonymous: bool = False
+) -> AsyncIterator[Stage]:
+    """The API on a socket, with a configuration and data planes that serve it."""
+    async with running_api(anonymous_read=anonymous) as api:
+        port = port or free_port()
+        config = uvicorn.Config(
+            make_api(api.parts),
+            port=port,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            proxy_headers=False,
+            timeout_graceful_shutdown=1,
+        )
+        server = uvicorn.Server(config)
+        serving = asyncio.create_task(server.serve())
+        await eventually(lambda: server.started)
+        stage = Stage(f"http://localhost:{port}", api)
+        await stage.apply(document(services, routes))
+        stage.join(planes)
+        running = asyncio.create_task(stage.run())
+        try:
+            yield stage
+        finally:
+            running.cancel()
+            await asyncio.wait([running])
+            server.should_exit = True
+            await serving
