@@ -112,6 +112,9 @@ class Registry:
     @needs(Right.REGISTER)
     async def Register(self, request: pb.RegisterRequest, caller: Caller) -> pb.RegisterResponse:
         instance, service = registration(request)
+        if caller.account is not None:
+            # The service names the account: one that was deleted a moment ago must not come back without that.
+            service = None
         self._rules.check(instance, service, caller, self._watcher.current)
         made = await self._commands.register(
             instance, service, request.ttl, only_if_absent=request.only_if_absent

@@ -13,6 +13,7 @@ import pytest
 from controlplane.identity import ClusterKeys, KeyRing, KeysUnavailable, ServiceAccounts
 from controlplane.model.base import parse_as
 from controlplane.model.resources import Service
+from controlplane.rpc.service_accounts import Permissions
 from headgate_api.v1 import registry_pb2 as pb
 from headgate_api.v1 import resources_pb2
 from tests.contract.rpc.test_keep_alive_stream import Process
@@ -103,6 +104,16 @@ async def test_other_services_are_refused(
     else:
         assert said.startswith(f"service account shop/stock may not register service '{name[:64]}': ")
     assert ("service", name) not in plane.current.resources or name != "missing"
+
+
+async def test_a_service_that_was_deleted_a_moment_ago_does_not_come_back(
+    plane: ControlPlane, channel: grpc.aio.Channel, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watcher may still have it."""
+    monkeypatch.setattr(Permissions, "check", lambda *_: None)
+    code, said = await register(channel, cluster.token(STOCK), "deleted")
+    assert (code, "'deleted'" in said) == ("INVALID_ARGUMENT", True), said
+    assert ("service", "deleted") not in plane.current.resources
 
 
 @pytest.mark.parametrize("account", ["shop/stranger", "web/stock", "kube-system/default"])
