@@ -16,7 +16,7 @@ from dataplane.telemetry.outbox import read_frame
 from dataplane.telemetry.service_log import ServiceLog
 from dataplane.telemetry.transport import Transport, connect
 
-FLUSH: Final = 5.0
+FLUSH: Final = 3.0
 """Most seconds for which the end of the process waits for the collector."""
 MOST_POINTS: Final = 1_000_000
 """Data points of metrics that may wait."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from controlplane.settings import Settings as ControlPlaneSettings
 from dataplane.settings import Settings as DataPlaneSettings
+from dataplane.telemetry.settings import names as telemetry_names
 from tests.support.chart import NEEDED, container, environment, pod, problems, render
 
 
@@ -157,3 +158,46 @@ def test_who_is_believed_and_what_may_be_registered_is_set() -> None:
     assert beside["REGISTER_ALLOW"]["value"] == "127.0.0.0/8"
     assert found["REGISTER_DENY"]["value"] == beside["REGISTER_DENY"]["value"] == "10.1.0.0/16"
     assert not {"TRUSTED_PROXIES", "REGISTER_ALLOW"} & set(environment(render(NEEDED), "controlplane"))
+
+
+def test_telemetry_is_off_without_an_endpoint() -> None:
+    assert not [name for name in environment(render(NEEDED), "dataplane") if name.startswith("OTEL_")]
+
+
+def test_telemetry() -> None:
+    telemetry = {
+        "endpoint": "https://collector:4317",
+        "headersSecret": "collector",
+        "tlsSecret": "collector-ca",
+        "logs": False,
+        "samplerRatio": 0.01,
+        "resourceAttributes": {"deployment.environment.name": "a b"},
+    }
+    objects = render({**NEEDED, "telemetry": telemetry})
+    found = environment(objects, "dataplane")
+    headers = found["OTEL_EXPORTER_OTLP_HEADERS"]["valueFrom"]
+    assert headers == {"secretKeyRef": {"name": "collector", "key": "OTEL_EXPORTER_OTLP_HEADERS"}}
+    values = {
+        name: each["value"] for name, each in found.items() if name.startswith("OTEL_") and "value" in each
+    }
+    assert values == {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "https://collector:4317",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+        "OTEL_EXPORTER_OTLP_COMPRESSION": "none",
+        "OTEL_EXPORTER_OTLP_CERTIFICATE": "/etc/headgate/telemetry/ca.crt",
+        "OTEL_LOGS_EXPORTER": "none",
+        "OTEL_RESOURCE_ATTRIBUTES": "k8s.namespace.name=prod,deployment.environment.name=a%20b",
+        "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+        "OTEL_TRACES_SAMPLER_ARG": "0.01",
+    }
+    assert set(values) <= set(telemetry_names())
+    mounts = {each["mountPath"]: each["name"] for each in container(objects, "dataplane")["volumeMounts"]}
+    secrets = {each["name"]: each.get("secret") for each in pod(objects, "dataplane")["volumes"]}
+    assert secrets[mounts["/etc/headgate/telemetry"]] == {"secretName": "collector-ca"}
+
+
+def test_a_sampler_without_a_ratio_gets_none() -> None:
+    telemetry = {"endpoint": "http://collector:4317", "sampler": "always_on"}
+    assert "OTEL_TRACES_SAMPLER_ARG" not in environment(
+        render({**NEEDED, "telemetry": telemetry}), "dataplane"
+    )

@@ -20,6 +20,7 @@
 {{ include "headgate.fromSecret" (dict "key" "DATAPLANE_TOKEN" "secret" (include "headgate.secret" .)) }}
 {{- include "headgate.dataplane.certificateEnv" . }}
 {{- include "headgate.dataplane.limitEnv" $plane }}
+{{- include "headgate.telemetryEnv" (list . "dataplane") }}
 {{- range $name, $values := dict "TRUSTED_PROXIES" $plane.trustedProxies "PROXY_PROTOCOL_FROM" $plane.proxyProtocolFrom "REGISTER_ALLOW" .Values.controlplane.registerAllow "REGISTER_DENY" .Values.controlplane.registerDeny "UNIX_SOCKETS" $plane.unixSockets "STRIP_REQUEST_HEADERS" $plane.stripRequestHeaders "ACCESS_LOG_FIELDS" $plane.accessLogFields "ACCESS_LOG_REDACT" $plane.accessLogRedact }}
 {{- with $values }}
 - {name: {{ $name }}, value: {{ join "," . | quote }}}
