@@ -59,7 +59,7 @@ def template(exchange: Exchange) -> str:
 
 def path_template(route: Route) -> str:
     """The path template of a route."""
-    return route.path or f"{(route.prefix or '').rstrip('/')}/*"
+    return route.path or route.pattern or f"{(route.prefix or '').rstrip('/')}/*"
 
 
 def method_of(request: Request | None) -> str:

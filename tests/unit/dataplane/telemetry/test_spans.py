@@ -166,6 +166,16 @@ def test_a_request_that_matches_nothing_or_cannot_be_read() -> None:
     assert server.name == "HTTP" and texts(server.attributes)["http.request.method"] == "_OTHER"
 
 
+def test_a_route_is_named_by_what_it_matches() -> None:
+    for route, name in (
+        ({"path": "/a"}, "/a"),
+        ({"pattern": "/a/[0-9]+"}, "/a/[0-9]+"),
+        ({"prefix": "/"}, "/*"),
+    ):
+        server, _ = read(traced(plan=plan(**route)))
+        assert server.name == f"GET {name}" and texts(server.attributes)["http.route"] == name
+
+
 def test_a_method_that_the_conventions_do_not_know() -> None:
     made = traced()
     made.request.method = "PROPFIND"  # type: ignore[union-attr]
