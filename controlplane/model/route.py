@@ -8,7 +8,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from controlplane.model.base import IGNORABLE, Added, Later, Narrows, Resource
+from controlplane.model.base import IGNORABLE, Added, Narrows, Resource
+from controlplane.model.edits import REQUEST, RESPONSE, HeaderEdits, protected
 from controlplane.model.expressions import Expression
 from controlplane.model.fields import (
     AsList,
@@ -61,6 +62,7 @@ class Route(Resource):
     }
     SPARSE: ClassVar[tuple[str, ...]] = (
         *("path_regex", "headers", "query", "method_miss", "listeners"),
+        *("request_headers", "response_headers"),
         *("services", "sticky", "respond", "redirect", "rewrite_full", "rewrite_regex", "rewrite_host"),
     )
     ADDED: ClassVar[Mapping[str, Added]] = {
@@ -76,6 +78,8 @@ class Route(Resource):
         "rewrite_regex": Narrows("routes.forwarding"),
         "rewrite_host": Narrows("routes.forwarding"),
         "sticky": IGNORABLE,
+        "request_headers": Narrows("routes.edits"),
+        "response_headers": Narrows("routes.edits"),
         # The other status refuses the request, too.
         "method_miss": IGNORABLE,
         # A data plane that ignores it serves the route on its own port.
@@ -166,6 +170,12 @@ class Route(Resource):
     rewrite_host: Annotated[
         HostName | None, Field(description="Replaces the host in the forwarded request.")
     ] = None
+    request_headers: Annotated[
+        HeaderEdits | None, Field(description="Edits of the header fields that the service gets.")
+    ] = None
+    response_headers: Annotated[
+        HeaderEdits | None, Field(description="Edits of the header fields of the service's responses.")
+    ] = None
     rate_limits: Annotated[
         tuple[Name, ...],
         AsList,
@@ -199,11 +209,6 @@ class Route(Resource):
         ),
         Unique,
     ] = ()
-
-    LATER: ClassVar[Mapping[str, Later]] = {
-        "request_headers": lambda _: "editing request headers",
-        "response_headers": lambda _: "editing response headers",
-    }
 
     def outdated(self) -> Iterable[Problem]:
         """Methods that the gateway does not serve."""
@@ -239,5 +244,7 @@ class Route(Resource):
         if fields.get("strip_prefix") is True and given and given[0] != "prefix":
             yield Problem("strip_prefix", f"needs a prefix, but the route has a {given[0]}")
         yield from target_problems(fields)
+        yield from protected("request_headers", fields.get("request_headers"), REQUEST)
+        yield from protected("response_headers", fields.get("response_headers"), RESPONSE)
         if fields.get("public") is True and fields.get("scopes"):
             yield Problem("scopes", "must be empty on a public route, whose requests need no token")

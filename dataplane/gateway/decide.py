@@ -38,6 +38,7 @@ from dataplane.gateway.redis_checks import Asking, RedisChecks, give_back
 from dataplane.gateway.refusals import respond
 from dataplane.gateway.resets import Resets
 from dataplane.gateway.store import NoStore, Store
+from dataplane.gateway.variables import claims_in
 from dataplane.proxy.entrance import Entrance
 from dataplane.proxy.errors import (
     AboutServer,
@@ -102,6 +103,8 @@ class Gateway(Decider):
         self._authenticator = Authenticator((), hide=self.limiter.hidden)
         self._claims: frozenset[str] = frozenset()
         """Claims that limits count by."""
+        self._shown: frozenset[str] = frozenset()
+        """Claims that edits of header fields have named since the start."""
         self.backends = Backends(pool, start)
         self._plans: dict[str, Plan] = {}
         self._points: dict[str, Points] = {}
@@ -204,7 +207,9 @@ class Gateway(Decider):
         asked yet."""
         caller = permit.caller
         if permit.prepared is None:
-            permit.prepared = Identity(caller.subject, permit.scopes) if caller.subject else NO_IDENTITY
+            permit.prepared = (
+                Identity(caller.subject, permit.scopes, caller.shown) if caller.subject else NO_IDENTITY
+            )
         exchange.identity = cast(Identity, permit.prepared)
 
         refused = plan.late.take(exchange, block, caller, now)
@@ -431,7 +436,7 @@ class Gateway(Decider):
         if table.limits is not before.limits:
             self._claims = frozenset(claim for limit in table.limits.values() for claim in claims_of(limit))
         if table.keys is not before.keys or table.limits is not before.limits:
-            self._authenticator = self._authenticator.changed(table.keys, self._claims)
+            self._authenticator = self._authenticator.changed(table.keys, self._claims, self._shown)
         if table.services is not before.services:
             self.breakers.adopt({name: service.circuit for name, service in table.services.items()})
             self._budgets = {name: kept for name, kept in self._budgets.items() if name in table.services}
@@ -472,9 +477,17 @@ class Gateway(Decider):
 
     def _plan(self, route: Route) -> Plan:
         plan = self._plans[route.name] = self._plan_for(route, route.service)
-        if route.forwarding is not None:
-            plan.action = self._action(route, route.forwarding)
+        forwarding = route.forwarding
+        if forwarding is not None:
+            plan.action = self._action(route, forwarding)
+            self._show(claims_in(forwarding.request_edits) | claims_in(forwarding.response_edits))
         return plan
+
+    def _show(self, claims: frozenset[str]) -> None:
+        """Have callers keep these claims from now on."""
+        if not claims <= self._shown:
+            self._shown |= claims
+            self._authenticator = self._authenticator.changed(self._table.keys, self._claims, self._shown)
 
     def _plan_for(self, route: Route, name: str) -> Plan:
         service, backend = self._table.services.get(name), self.backends.get(name)

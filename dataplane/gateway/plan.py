@@ -14,6 +14,7 @@ from dataplane.gateway.policy.limiter import Limiter
 from dataplane.gateway.policy.resources import Limit, LimitMode, Route, Service
 from dataplane.gateway.redis_checks import RedisChecks
 from dataplane.gateway.store import Store
+from dataplane.gateway.variables import prepared
 
 _CONNECT_ONLY: Final = frozenset({retry.CONNECT})
 
@@ -75,6 +76,10 @@ class Plan(Side):
             self.substitutes = forwarding.substitution is not None
             self.rewrites = self.rewrites or bool(forwarding.path)
             self.authority = forwarding.host.encode("latin-1")
+            if forwarding.request_edits is not None:
+                self.request_edits = prepared(forwarding.request_edits)
+            if forwarding.response_edits is not None:
+                self.response_edits = prepared(forwarding.response_edits)
         self.max_body = route.max_body_bytes
         if service is not None:
             timeouts, retries = service.timeouts, service.retries

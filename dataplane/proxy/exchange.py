@@ -48,6 +48,12 @@ Fields = list[tuple[bytes, bytes]]
 """Fields of a message: names, lower case, and values."""
 
 
+class HeaderEdits:
+    """Edits of header fields (`edits.Edits`), which wire formats carry out."""
+
+    __slots__ = ()
+
+
 class Forwarding:
     """Forwarding settings for the exchanges of one route. The gateway prepares it when a table comes, and adds what it
     needs."""
@@ -58,6 +64,8 @@ class Forwarding:
         "idle_timeout",
         "max_body",
         "replays",
+        "request_edits",
+        "response_edits",
         "response_timeout",
         "route_name",
         "service_name",
@@ -68,6 +76,9 @@ class Forwarding:
     def __init__(self, route_name: str, service_name: str) -> None:
         self.route_name = route_name
         self.service_name = service_name
+        self.request_edits: HeaderEdits | None = None
+        """Edits of the fields that instances get, and below of those that clients get."""
+        self.response_edits: HeaderEdits | None = None
         self.authority = b""
         """Host sent to instances; empty: that of the request."""
         self.connect_timeout = self.response_timeout = self.idle_timeout = 0.0

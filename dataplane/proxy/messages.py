@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 from dataplane.proxy.fields.kinds import folded
@@ -83,13 +84,15 @@ class Provenance:
 class Identity:
     """The caller, as stated to the instance. Prepared once for many requests."""
 
-    __slots__ = ("rendered", "scopes", "subject")
+    __slots__ = ("claims", "rendered", "scopes", "subject")
 
-    def __init__(self, subject: str, scopes: frozenset[str]) -> None:
+    def __init__(self, subject: str, scopes: frozenset[str], claims: Mapping[str, str] | None = None) -> None:
         self.subject = subject
         """The token's subject; empty: an anonymous caller, about whom the instance gets no fields."""
         self.scopes = scopes
         """Scopes that the token grants and the user still holds."""
+        self.claims: Mapping[str, str] = {} if claims is None else claims
+        """Values of the token's claims that edits of header fields name."""
         self.rendered = b""
         """The identity fields, once HTTP/1 has written them. Another wire format gets its own slot."""
 

@@ -14,6 +14,7 @@ from typing import Final, cast
 
 from dataplane.proxy.errors import RESET, BadResponse, Unavailable
 from dataplane.proxy.exchange import Exchange, InstanceSide, Result, Sender
+from dataplane.proxy.http1.edits import edit_response
 from dataplane.proxy.http1.response import (
     CHUNKS,
     LAST_CHUNK,
@@ -283,6 +284,8 @@ class Upstream(InstanceSide):
         assert request is not None and plan is not None
         if plan.withheld is not None:
             shared.decider.told(exchange, withhold(response, plan.withheld), now)
+        if plan.response_edits is not None:
+            edit_response(plan.response_edits, exchange, response)
         if exchange.response_fields:
             add_fields(response, exchange.response_fields)
         framing, http11 = response.framing, request.http11

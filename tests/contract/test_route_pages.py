@@ -14,11 +14,12 @@ from controlplane.model.stored import Stamped
 from controlplane.rpc.wire.resource_messages import resource as encode
 from dataplane.config.decode import decode
 from dataplane.config.table import Item
-from dataplane.gateway.policy.resources import Instance
+from dataplane.gateway.policy.resources import Instance, User
 from dataplane.gateway.refusals import respond
 from dataplane.proxy.exchange import Exchange
+from dataplane.proxy.http1.edits import edited_request
 from tests.support.pages import DOCS, blocks
-from tests.unit.dataplane.gateway.line import Line, sent
+from tests.unit.dataplane.gateway.line import VERIFIED_BY, Line, sent, token
 
 
 def example(page: Path, number: int = 0) -> Any:
@@ -106,3 +107,20 @@ def test_the_guide_to_answers(target: str, status: int, expected: str) -> None:
     reply = respond(refusal)
     assert reply.status == status
     assert dict(reply.fields).get("location", reply.body.decode()) == expected
+
+
+def test_the_guide_to_edits() -> None:
+    made = items(example(DOCS / "how-to" / "headers.md"))
+    line = Line(*made, User("alice", frozenset({"shop:read"})), VERIFIED_BY)
+    sent_fields = (b"X-Real-IP", b"6.6.6.6"), (b"X-Tenant", b"other"), (b"X-Debug", b"1"), (b"Accept", b"*/*")
+    refusal, exchange = line.ask("/shop", *sent_fields, token=token(scopes="shop:read", tenant="acme"))
+    assert refusal is None and exchange.plan is not None and exchange.request is not None
+    assert exchange.plan.request_edits is not None
+    head = b"".join(edited_request(exchange.plan.request_edits, exchange, exchange.request))
+    assert sorted(head.split(b"\r\n")[1:]) == [
+        b"Accept: */*",
+        b"x-forwarded-by: shop",
+        b"x-gateway: headgate",
+        b"x-real-ip: 203.0.113.9",
+        b"x-tenant: acme",
+    ]

@@ -25,6 +25,7 @@ CAPABILITIES = (
     "routes.matches",
     "listeners",
     "routes.forwarding",
+    "routes.edits",
 )
 """Capabilities of this data plane beyond the first version of the protocol; see `Hello`."""
 REDIS_CONFIGURED = "redis.configured"

@@ -61,10 +61,11 @@ class Authenticator:
         max_bytes: int = 32 * 1024 * 1024,
         claims: frozenset[str] = frozenset(),
         hide: Callable[[str], str] = str,
+        shown: frozenset[str] = frozenset(),
     ) -> None:
         """Raises ValueError naming a key that cannot be used.
 
-        A caller keeps the `claims` that limits count by, each as `hide` replaces it.
+        A caller keeps the `claims` that limits count by, each as `hide` replaces it, and those `shown` as they are.
 
         The cache holds at most `max_cached` tokens and about `max_bytes`, in two generations of half of that each. A
         full young generation becomes the old one, and the old one is dropped. An entry that is used moves back to the
@@ -76,6 +77,7 @@ class Authenticator:
         self._max_bytes = max_bytes
         self._claims = claims
         self._hide = hide
+        self._shown = shown
         self._young_bytes = 0
         verifiers = [tokens.Verifier(key) for key in self._keys]
         self._verifiers = {(verifier.issuer, verifier.kid): verifier for verifier in verifiers}
@@ -103,11 +105,18 @@ class Authenticator:
         caller = self._young.get(key) or self._old.get(key)
         return caller if caller is not None and wall_now < caller.expires else None
 
-    def changed(self, keys: Iterable[VerificationKey], claims: frozenset[str] = frozenset()) -> Authenticator:
-        """This authenticator, cache and all, if `keys` and `claims` are the same in any order; else a new one."""
+    def changed(
+        self,
+        keys: Iterable[VerificationKey],
+        claims: frozenset[str] = frozenset(),
+        shown: frozenset[str] = frozenset(),
+    ) -> Authenticator:
+        """This authenticator, cache and all, if keys and claims are the same in any order; else a new one."""
         keys = tuple(keys)
-        same = len(keys) == len(self._keys) and set(keys) == set(self._keys) and claims == self._claims
-        return self if same else Authenticator(keys, self._max_cached, self._max_bytes, claims, self._hide)
+        same = len(keys) == len(self._keys) and set(keys) == set(self._keys)
+        if same and claims == self._claims and shown == self._shown:
+            return self
+        return Authenticator(keys, self._max_cached, self._max_bytes, claims, self._hide, shown)
 
     def _look_closer(self, authorization: str | None, wall_now: float) -> Caller | Unauthenticated:
         token = _bearer_token(authorization)
@@ -136,6 +145,8 @@ class Authenticator:
         self._verifiers[issuer, kid].verify(token, claims, wall_now)
         if self._claims:
             caller.claims = {name: self._hide(tokens.value(claims, name)) for name in self._claims}
+        if self._shown:
+            caller.shown = {name: tokens.shown(claims, name) for name in self._shown}
         return caller
 
     def _keep(self, key: str, caller: Caller) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from dataplane.gateway.policy.edits import HeaderEdits
+
 
 @dataclass(frozen=True, slots=True)
 class Share:
@@ -76,5 +78,7 @@ class Forwarding:
     substitution: Substitution | None = None
     host: str = ""
     """Replaces the host that is sent upstream."""
+    request_edits: HeaderEdits | None = None
+    response_edits: HeaderEdits | None = None
     unusable: str = ""
     """The reason this version cannot do what the route says: its requests are answered with 500."""

@@ -14,7 +14,7 @@ _NO_CLAIMS: Final[Mapping[str, str]] = {}
 class Caller:
     """A verified token's bearer. `expires` is Unix time; `last_permit` belongs to `authorize`."""
 
-    __slots__ = ("claims", "credentials", "expires", "last_permit", "scopes", "subject")
+    __slots__ = ("claims", "credentials", "expires", "last_permit", "scopes", "shown", "subject")
 
     def __init__(
         self,
@@ -27,6 +27,8 @@ class Caller:
         self.subject = subject
         self.claims = claims
         """Hidden values of the token's claims that limits count by, by claim name; only claims that the token has."""
+        self.shown: Mapping[str, str] = _NO_CLAIMS
+        """Values of the claims that edits of header fields name."""
         self.scopes = scopes
         self.expires = expires
         self.credentials = credentials

@@ -166,6 +166,12 @@ def value(claims: dict[str, Any], claim: str) -> str:
     return json.dumps(found) if isinstance(found, str | int | float) else ""
 
 
+def shown(claims: dict[str, Any], claim: str) -> str:
+    """The value of a claim as text: a string as it is, numbers and booleans as JSON, "" for all others."""
+    found = claims.get(claim)
+    return found if isinstance(found, str) else value(claims, claim)
+
+
 def expiry(claims: dict[str, Any]) -> float:
     """The Unix time at which the token expires. Raises BadToken without one."""
     exp = _time(claims, "exp")

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from dataplane.proxy.exchange import Exchange
 from dataplane.proxy.fields.trace import ALWAYS, flags_of, threshold
+from dataplane.proxy.http1.edits import edited_request
 from dataplane.proxy.http1.names import VIA, VIA_10
 from dataplane.proxy.http1.upgrade import upgrading
 from dataplane.proxy.messages import CHUNKED, METHODS, Context, Identity, Provenance, Request
@@ -54,6 +55,9 @@ class RequestWriter:
             self._sampled,
             self._via,
             plan.authority if plan is not None else b"",
+            None
+            if plan is None or plan.request_edits is None
+            else edited_request(plan.request_edits, exchange, request),
         )
         return upgrading(head, request.upgrade[0]) if request.upgrade else head
 
@@ -67,16 +71,19 @@ def request_head(
     sampled: bytes = ALWAYS,
     via: bool = True,
     host: bytes = b"",
+    fields: list[bytes] | None = None,
 ) -> bytes:
     """The whole head, with its final empty line.
 
     `forwarded` and `identity` are whole fields (`forwarded_fields`, `identity_fields`); `default_authority` is the
     Host of an HTTP/1.0 request without one; `sampled` is as for `started`; `via` says whether to add to Via;
-    `host` replaces the Host, which X-Forwarded-Host still has.
+    `host` replaces the Host, which X-Forwarded-Host still has; `fields`, in pieces, replace those of the request.
     """
     authority = request.authority or default_authority
     pieces = [_METHOD[request.method], request.target, b" HTTP/1.1\r\nhost: ", host or authority]
-    if request.joined:
+    if fields is not None:
+        pieces += fields
+    elif request.joined:
         pieces.append(request.joined)
     else:
         pieces += request.fields

@@ -52,6 +52,8 @@ RESOURCES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
             "rewrite_full",
             "rewrite_regex",
             "rewrite_host",
+            "request_headers",
+            "response_headers",
             "rate_limits",
             "timeout",
             "max_body_bytes",

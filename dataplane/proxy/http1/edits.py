@@ -1,0 +1,64 @@
+"""Carries out edits of header fields on heads as HTTP/1 writes them."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from dataplane.proxy.edits import MOST_CACHED, Edits
+from dataplane.proxy.exchange import Exchange, HeaderEdits
+from dataplane.proxy.http1.names import begin, without
+from dataplane.proxy.http1.response import Response
+from dataplane.proxy.messages import Request
+
+
+def edited_request(wanted: HeaderEdits, exchange: Exchange, request: Request) -> list[bytes]:
+    """The fields of a request after the edits, in pieces. The request itself stays: it may be sent again."""
+    edits = cast(Edits, wanted)
+    if request.joined:
+        pieces = [_shared(edits, request.joined)]
+    else:
+        pieces = without(request.fields, edits.names) if edits.names else request.fields.copy()
+        pieces.append(_fixed(edits))
+    if edits.made:
+        _add_made(edits, exchange, pieces)
+    return pieces
+
+
+def edit_response(wanted: HeaderEdits, exchange: Exchange, response: Response) -> None:
+    """Edit the head that the client gets."""
+    edits, head = cast(Edits, wanted), response.head
+    if len(head) == 1:
+        # From the cache: status line and fields in one piece.
+        line, separator, fields = head[0].partition(b"\r\n")
+        pieces = [line, _shared(edits, separator + fields)]
+    else:
+        pieces = [head[0], *(without(head[1:], edits.names) if edits.names else head[1:]), _fixed(edits)]
+    if edits.made:
+        _add_made(edits, exchange, pieces)
+    response.head = pieces
+
+
+def _fixed(edits: Edits) -> bytes:
+    if not edits.rendered and edits.fixed:
+        edits.rendered = b"".join([begin(name) + value for name, value in edits.fixed])
+    return edits.rendered
+
+
+def _add_made(edits: Edits, exchange: Exchange, pieces: list[bytes]) -> None:
+    for name, value in edits.made:
+        made = value.of(exchange)
+        if made:
+            pieces += (begin(name), made)
+
+
+def _shared(edits: Edits, fields: bytes) -> bytes:
+    """Whole fields in one piece, without those to remove and with those of fixed values."""
+    known = edits.cached.get(fields)
+    if known is None:
+        lines = fields.split(b"\r\n")
+        kept = [line for line in lines if line.partition(b":")[0].lower() not in edits.names]
+        known = b"\r\n".join(kept) + _fixed(edits)
+        if len(edits.cached) >= MOST_CACHED:
+            edits.cached.clear()
+        edits.cached[fields] = known
+    return known
