@@ -58,6 +58,8 @@ from controlplane.rpc import (
     LimitRoutes,
     LinkTls,
     PeerLink,
+    QuestionLinks,
+    Questions,
     RpcServer,
     Rules,
     TlsError,
@@ -194,6 +196,9 @@ async def running(
             routes, secret_of_peers, name, peers.member, _link_tls(settings)
         )
         stack.push_async_callback(limit_links.close)
+        parts.asker = questions = Questions(
+            fleet, QuestionLinks(secret_of_peers, name, peers.member, _link_tls(settings))
+        )
         for work in (claims.run(), desk.run(), _follow_limits(watcher, desk, settings)):
             await stack.enter_async_context(background(work, failed))
         await stack.enter_async_context(background(Sweeper(store, Decided(watcher)).run(), failed))
@@ -210,7 +215,7 @@ async def running(
             parts.accounts = accounts
             await stack.enter_async_context(background(accounts.keys.run(), failed))
         stack.push_async_callback(
-            (await _serve_rpc(settings, parts, hub, (secret_of_peers, name), routes, rules)).stop
+            (await _serve_rpc(settings, parts, hub, (secret_of_peers, name), routes, rules, questions)).stop
         )
         await stack.enter_async_context(background(_live(startup, settings, commands), failed))
         yield make_api(parts)
@@ -250,6 +255,7 @@ async def _serve_rpc(
     peer: tuple[PeerSecret, str],
     limits: LimitRoutes,
     rules: Rules,
+    questions: Questions,
 ) -> RpcServer:
     files = None
     if settings.grpc_cert and settings.grpc_key:
@@ -269,6 +275,7 @@ async def _serve_rpc(
             limits=limits,
             rules=rules,
             accounts=parts.accounts,
+            questions=questions,
         )
     except CannotListen as error:
         raise StartError(f"GRPC_LISTEN: {error}") from None

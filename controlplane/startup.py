@@ -37,6 +37,7 @@ PAUSE = 3.0
 SCOPES: list[dict[str, Any]] = [
     {"name": "gateway:read", "description": "Read the configuration and the state of the fleet"},
     {"name": "gateway:admin", "description": "Change the configuration; implies gateway:read"},
+    {"name": "gateway:tap", "description": "Look at requests of callers as they happen (headgate tap)"},
 ]
 SERVICE: dict[str, Any] = {
     "service_name": "controlplane",

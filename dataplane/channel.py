@@ -21,7 +21,7 @@ _HEADER = struct.Struct(">IB")
 
 @unique
 class Kind(IntEnum):
-    """The kind of a frame. Below 10 and above 19: from the supervisor to a worker; others: to the supervisor."""
+    """The kind of a frame. Below 10, and 20 to 29: from the supervisor to a worker; others: to the supervisor."""
 
     PART = 1
     """A part of a change, with more to follow: protobuf headgate.v1.Delta."""
@@ -51,6 +51,8 @@ class Kind(IntEnum):
     """JSON list of ports: close them, and drain their connections."""
     REOPEN = 21
     """Open the file of the access log again: it has been rotated."""
+    QUESTION = 24
+    """Protobuf headgate.v1.Question: of an operator."""
     DRAIN = 5
     """Stop accepting, finish the requests in flight, exit."""
 
@@ -72,6 +74,8 @@ class Kind(IntEnum):
     RESET = 18
     """JSON {revision, limits, shared, unreached}: the order of this revision to refill buckets has been obeyed, with
     the limits that it found (`gateway.resets.Outcome`)."""
+    ANSWER = 32
+    """Protobuf headgate.v1.Answer: to a QUESTION."""
     DROPPED = 19
     """The worker no longer spends any of the SHARES."""
     SPANS = 30

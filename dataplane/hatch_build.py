@@ -37,6 +37,9 @@ COMPILED: Final = (
 PLAIN: Final = frozenset(
     {
         "gateway/policy/tokens.py",  # runs on a cache miss only, and mypyc 2.4 cannot compile it
+        "gateway/explanation.py",  # runs only when an operator asks
+        "gateway/explained_steps.py",  # the same
+        "gateway/lost_routes.py",  # the same
         "proxy/lookups.py",  # runs on a pool miss only, and its threads mostly wait
         "proxy/connector.py",  # the same
         "proxy/unix_sockets.py",  # the same

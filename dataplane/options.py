@@ -91,6 +91,8 @@ class WorkerOptions:
     """The place that counts RATE_LIMIT_PER_SECOND: local, fleet or redis."""
     rate_limit_on_store_failure: str = "open"
     """The policy while Redis does not answer: open, closed or local."""
+    redact: tuple[str, ...] = ()
+    """Headers and query parameters, besides the usual ones, whose values no tap shows."""
     bounds: Bounds = field(default_factory=Bounds)
     limit_secret: str = field(default="", repr=False)
     """Key of the hash that replaces header values in rate limit keys: 32 bytes, hexadecimal."""
@@ -108,6 +110,7 @@ class WorkerOptions:
         fields["register_allow"] = tuple(fields["register_allow"])
         fields["register_deny"] = tuple(fields["register_deny"])
         fields["unix_sockets"] = tuple(fields["unix_sockets"])
+        fields["redact"] = tuple(fields["redact"])
         if (log := fields["access_log"]) is not None:
             lists = {"fields": tuple(log["fields"]), "redact": tuple(log["redact"])}
             fields["access_log"] = AccessLogOptions(**{**log, **lists})

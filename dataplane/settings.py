@@ -157,8 +157,8 @@ class Settings(BaseSettings):
     access_log_sampling: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 1.0
     """Share of good requests that are logged. Refused, failed and retried ones always are."""
     access_log_redact: SecretNames = ()
-    """Headers and query parameters whose values are logged as `***`, besides the usual names of credentials, separated
-    by commas."""
+    """Headers and query parameters whose values are shown as `***` in the access log and by `headgate tap`, besides the
+    usual names of credentials, separated by commas."""
     access_log_otlp: bool = True
     """Where logs go to a collector (OTEL_EXPORTER_OTLP_ENDPOINT), send it the access log, too; with ACCESS_LOG=false,
     only there."""
@@ -412,10 +412,8 @@ def _without_effect(settings: Settings) -> Iterator[tuple[str, str]]:
     else:
         reasons = {}
     if not settings.access_log:
-        reasons |= {name: "ACCESS_LOG is false" for name in given if name.startswith("access_log_")}
-    elif settings.access_log_format == "json" and not settings.access_log_fields:
-        shown = "a line shows neither headers nor queries: set ACCESS_LOG_FIELDS or ACCESS_LOG_FORMAT"
-        reasons |= dict.fromkeys({"access_log_redact"} & given, shown)
+        of_lines = {name for name in given if name.startswith("access_log_")} - {"access_log_redact"}
+        reasons |= dict.fromkeys(of_lines, "ACCESS_LOG is false")
     if not settings.redis_sentinels:
         reasons |= dict.fromkeys(of_sentinels & given, "REDIS_SENTINELS is not set")
     if settings.rate_limit_mode != "redis" and settings.rate_limit_on_store_failure != "open":

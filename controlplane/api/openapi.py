@@ -88,6 +88,7 @@ def describe(operations: Iterable[Operation], version: str) -> Json:
                             "scopes": {
                                 "gateway:read": "Read everything.",
                                 "gateway:admin": "Read and change everything.",
+                                "gateway:tap": "Look at requests of callers as they happen.",
                             },
                         }
                     },

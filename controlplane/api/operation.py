@@ -17,10 +17,12 @@ from controlplane.api.parts import Parts
 from controlplane.api.problems import HttpError
 from controlplane.api.recorder import RequestRecord, record_of
 
-Access = Literal["public", "gateway:read", "gateway:admin"]
+Access = Literal["public", "gateway:read", "gateway:admin", "gateway:tap"]
 READ: Final = "gateway:read"
 ADMIN: Final = "gateway:admin"
 """Implies gateway:read."""
+TAP: Final = "gateway:tap"
+"""Nothing implies it: it shows requests of other people."""
 
 ROOT: Final = "/api/v1"
 

@@ -22,6 +22,7 @@ from controlplane.distribute.watcher import Watcher
 from controlplane.events.log import EventLog
 from controlplane.events.observer import Observer
 from controlplane.fleet.nodes import Fleet
+from controlplane.fleet.questions import Asker
 from controlplane.fleet.waiting import Waiting
 from controlplane.identity import Grants, RefusedCalls, ServiceAccounts, TokenIssuer
 from controlplane.limits.desk import Desk
@@ -67,6 +68,8 @@ class Parts:
     """The limits of the fleet that this control plane owns."""
     most_routes: int = MOST_ROUTES
     """Routes that data planes take."""
+    asker: Asker | None = None
+    """The way to ask data planes; None where there is no gRPC server."""
     store: Store | None = None
     prepare_store: Callable[[], Awaitable[None]] | None = None
     """Creates the resources that a control plane needs in a store that replaced another one."""

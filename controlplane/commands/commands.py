@@ -15,6 +15,7 @@ from controlplane.commands.counts import Workers
 from controlplane.commands.errors import Kept, NotFound, Occupied, Receipt, Registration, UnknownService
 from controlplane.commands.executor import Executor, Follower
 from controlplane.commands.keeping import Keeping
+from controlplane.commands.past import past_resources
 from controlplane.commands.plan import Done, Planner, PlanView, Q
 from controlplane.commands.plans import configuration, holders, own, registry, rollback
 from controlplane.identity.passwords import Hasher
@@ -24,6 +25,7 @@ from controlplane.model.lineage import Lineage
 from controlplane.model.listed import Listed
 from controlplane.model.problems import InconsistentConfig
 from controlplane.model.resources import Instance, Resource, ResourceId, Service, Tls, User
+from controlplane.model.snapshot import Snapshot
 from controlplane.model.stored import Stamped, decode, key_of
 from controlplane.store import Conflict, LeaseGone, Store, StoreError
 from headgate_api.bounds import MOST_ROUTES
@@ -215,6 +217,15 @@ class Commands:
                 rollback.let_go(edits)
 
         return await self.reads.run(lambda: rollback.show_records(listing.entries, compared))
+
+    async def past(
+        self, revision: int, current: Snapshot
+    ) -> tuple[tuple[Stamped, ...], tuple[ResourceId, ...]]:
+        """The configuration at `revision`, as the difference from `current`; see `past.past_resources`.
+
+        Raises NotFound for a revision that the history does not reach, and InvalidConfig.
+        """
+        return await self.compare(revision, None, lambda edits: past_resources(edits, current, revision))
 
     async def rollback(
         self, to: int, *, author: str, users: bool = False, force: bool = False, dry_run: bool = False

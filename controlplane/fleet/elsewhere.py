@@ -58,6 +58,13 @@ class Elsewhere:
             return None
         return next((peer for peer in self._states.values() if peer.nodes.get(node) is state), None)
 
+    def home_of(self, node: str, here: NodeState | None) -> str | None:
+        """The name of that control plane, if the data plane is connected to it."""
+        state = self.state(node, here)
+        if state is None or state is here or not state.connected:
+            return None
+        return next((name for name, peer in self._states.items() if peer.nodes.get(node) is state), None)
+
 
 def fresher(one: NodeState, other: NodeState) -> bool:
     """Whether `one` is a fresher state of a data plane than `other`."""

@@ -105,6 +105,10 @@ class Fleet:
         """The known state of one data plane."""
         return self._elsewhere.state(node, self._nodes.get(node))
 
+    def controlplane_of(self, node: str) -> str | None:
+        """The other control plane to which a data plane is connected; None if that is this one, or there is none."""
+        return self._elsewhere.home_of(node, self._nodes.get(node))
+
     def peer_state(self) -> PeerState:
         """The state that other control planes are sent."""
         self._forget()

@@ -25,6 +25,8 @@ ADMIN = "gateway:admin"
 """The scope for changing the configuration."""
 READ = "gateway:read"
 """The scope for reading the configuration; ADMIN implies it."""
+TAP = "gateway:tap"
+"""The scope for looking at requests as they happen; nothing implies it."""
 
 _PHC = re.compile(
     r"\$argon2id\$v=19\$m=(\d{1,7}),t=(\d{1,3}),p=(\d{1,3})\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{16,172}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from controlplane.model.access import ADMIN, READ
+from controlplane.model.access import ADMIN, READ, TAP
 from controlplane.model.expressions import compiled
 from controlplane.model.listener import DEFAULT
 from controlplane.model.resource_index import ResourceIndex
@@ -16,6 +16,7 @@ _GATEWAY = "the gateway no longer routes /api/v1 to the admin API"
 BUILT_IN: Mapping[ResourceId, str] = {
     ("scope", READ): "no user can be given the right to read the admin API",
     ("scope", ADMIN): "no user can be given the right to change the configuration",
+    ("scope", TAP): "no user can be given the right to tap requests",
     ("service", "controlplane"): _GATEWAY,
     ("route", "headgate-api"): _GATEWAY,
 }
@@ -36,6 +37,7 @@ ADMIN_PATHS: Final = frozenset(
         "dataplanes",
         "diff",
         "events",
+        "explain",
         "fleet",
         "history",
         "issuers",
@@ -48,6 +50,7 @@ ADMIN_PATHS: Final = frozenset(
         "scopes",
         "services",
         "store",
+        "tap",
         "traffic",
         "users",
     }

@@ -5,6 +5,8 @@ from __future__ import annotations
 from controlplane.rpc.limit_links import LimitLinks
 from controlplane.rpc.limit_routes import LimitRoutes
 from controlplane.rpc.peer_link import LinkTls, PeerLink
+from controlplane.rpc.question_links import QuestionLinks
+from controlplane.rpc.questions import Questions
 from controlplane.rpc.rules import Rules
 from controlplane.rpc.server import CannotListen, RpcServer, serve
 from controlplane.rpc.tls import TlsError, TlsFiles
@@ -15,6 +17,8 @@ __all__ = [
     "LimitRoutes",
     "LinkTls",
     "PeerLink",
+    "QuestionLinks",
+    "Questions",
     "RpcServer",
     "Rules",
     "TlsError",

@@ -28,10 +28,11 @@ from controlplane.model.words import count
 from controlplane.rpc.credentials import RECHECK, Credentials
 from controlplane.rpc.errors import Code, Context, Refused, rescued
 from controlplane.rpc.limit_routes import LimitRoutes
+from controlplane.rpc.questions import ANSWERS_QUESTIONS, Questions
 from controlplane.rpc.wire import encoder, report_messages
 from controlplane.rpc.wire.encoder import Encoder
 from headgate_api.v1 import config_pb2 as pb
-from headgate_api.v1 import limits_pb2, status_pb2
+from headgate_api.v1 import limits_pb2, questions_pb2, status_pb2
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +60,24 @@ _ENDINGS = {
 Requests = AsyncIterator[pb.StreamRequest]
 Capabilities = frozenset[str]
 Answers = list[limits_pb2.LimitAnswers]
+Asked = list[questions_pb2.Question]
+
+
+class Outgoing:
+    """Messages beside the configuration that wait for the stream: answers about limits, and questions."""
+
+    def __init__(self, answers: Answers, asked: Asked) -> None:
+        self._answers = answers
+        self._asked = asked
+
+    def __bool__(self) -> bool:
+        return bool(self._answers or self._asked)
+
+    def take(self) -> pb.StreamResponse:
+        """The next message; there must be one."""
+        if self._answers:
+            return pb.StreamResponse(answers=_joined(self._answers))
+        return pb.StreamResponse(question=self._asked.pop(0))
 
 
 class ConfigStream:
@@ -74,10 +93,12 @@ class ConfigStream:
         hello_within: float = HELLO_WITHIN,
         recheck: float = RECHECK,
         limits: LimitRoutes | None = None,
+        questions: Questions | None = None,
     ) -> None:
         """`recheck`: seconds from one look at a stream's credential to the next. `limits` takes asks about limits of
-        the fleet; without it they are not answered."""
+        the fleet; without it they are not answered. `questions` has those of operators."""
         self._limits = limits
+        self._questions = questions
         self._recheck = recheck
         self._hub = hub
         self._fleet = fleet
@@ -121,8 +142,13 @@ class ConfigStream:
                 ) as session:
                     logger.info("data plane connected", extra=_about(session) | {"revision": hello.revision})
                     self._recall(session, hello.refused)
-                    with self._fleet.signals.asks.wakes(session.wake), self._answers(session) as answers:
-                        await self._serve(session, requests, context, answers, capabilities=capabilities)
+                    with (
+                        self._fleet.signals.asks.wakes(session.wake),
+                        self._answers(session) as answers,
+                        self._asked(session, capabilities) as asked,
+                    ):
+                        outgoing = Outgoing(answers, asked)
+                        await self._serve(session, requests, context, outgoing, capabilities=capabilities)
 
     @contextmanager
     def _place(self) -> Iterator[None]:
@@ -173,19 +199,32 @@ class ConfigStream:
         with self._limits.replies(session.node, reply) if self._limits else nullcontext():
             yield waiting
 
+    @contextmanager
+    def _asked(self, session: Session, capabilities: Capabilities) -> Iterator[Asked]:
+        """A queue of questions of operators for the stream, within the block."""
+        waiting: Asked = []
+
+        def send(question: questions_pb2.Question) -> None:
+            waiting.append(question)
+            session.wake.set()
+
+        able = ANSWERS_QUESTIONS in capabilities
+        with self._questions.port(session.node, send, able=able) if self._questions else nullcontext():
+            yield waiting
+
     async def _serve(
         self,
         session: Session,
         requests: Requests,
         context: Context,
-        answers: Answers,
+        outgoing: Outgoing,
         *,
         capabilities: Capabilities,
     ) -> None:
         reader = asyncio.create_task(self._read(session, requests), name=f"config stream of {session.node}")
         reader.add_done_callback(lambda _: session.wake.set())
         try:
-            await self._write(session, reader, context, answers, capabilities=capabilities)
+            await self._write(session, reader, context, outgoing, capabilities=capabilities)
         finally:
             reader.cancel()
             with suppress(asyncio.CancelledError):
@@ -201,7 +240,7 @@ class ConfigStream:
         session: Session,
         reader: asyncio.Task[None],
         context: Context,
-        answers: Answers,
+        outgoing: Outgoing,
         *,
         capabilities: Capabilities,
     ) -> None:
@@ -217,8 +256,8 @@ class ConfigStream:
             if time.monotonic() - checked >= self._recheck:
                 self._credentials.require_dataplane(context)
                 checked = time.monotonic()
-            while answers:
-                await context.write(pb.StreamResponse(answers=_joined(answers)).SerializeToString())
+            while outgoing:
+                await context.write(outgoing.take().SerializeToString())
             if FOLLOWS in capabilities and asked != (asks := self._asks(session)):
                 asked = asks
                 await context.write(self._encoder.reporting(asks))
@@ -309,6 +348,9 @@ class ConfigStream:
             case "asks":
                 if self._limits is not None:
                     self._limits.take(session.node, request.asks)
+            case "answer":
+                if self._questions is not None:
+                    self._questions.answered(session.node, request.answer)
             case "hello":
                 raise Refused(Code.FAILED_PRECONDITION, "hello must be the first message, and only that one")
             # Other messages come from a newer data plane, and are ignored.

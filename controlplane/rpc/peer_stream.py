@@ -6,14 +6,16 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import aclosing, closing, contextmanager, suppress
 
 from controlplane.fleet.nodes import Fleet
 from controlplane.fleet.peer_updates import UpdateSender
+from controlplane.fleet.questions import Unanswered
 from controlplane.identity import InvalidToken, PeerSecret, RefusedCalls
 from controlplane.rpc.errors import Code, Context, Refused, rescued, unauthenticated
 from controlplane.rpc.limit_routes import LimitRoutes
-from controlplane.rpc.wire import peer_messages
+from controlplane.rpc.questions import Questions
+from controlplane.rpc.wire import peer_messages, question_messages
 from headgate_api.v1 import peers_pb2 as pb
 
 SERVICE = "headgate.v1.PeerService"
@@ -41,9 +43,11 @@ class PeerStream:
         soon: float = SOON,
         alive: float = ALIVE,
         limits: LimitRoutes | None = None,
+        questions: Questions | None = None,
     ) -> None:
-        """`limits` answers asks about limits that this control plane owns."""
+        """`limits` answers asks about limits that this control plane owns; `questions` asks its data planes."""
         self._limits = limits
+        self._questions = questions
         self._refused = refused
         self._fleet = fleet
         self._secret = secret
@@ -87,6 +91,35 @@ class PeerStream:
                     answers = self._limits.answer(request.asks)
                     if answers.answers:
                         await context.write(pb.LendResponse(answers=answers))
+
+    async def Ask(
+        self, requests: AsyncIterator[pb.AskRequest], context: Context
+    ) -> None:  # named by the wire
+        """One question of another control plane to a data plane that is connected here."""
+        async with rescued(context, "peers", self._refused):
+            self._identify(context)
+            if self._questions is None:
+                raise Refused(Code.UNIMPLEMENTED, "this control plane passes on no questions")
+            first = await anext(requests, None)
+            if first is None or not 0 < len(first.nonce) <= LONGEST_NONCE:
+                raise Refused(Code.INVALID_ARGUMENT, "the first message must have a nonce")
+            with self._place():
+                await context.write(pb.AskResponse(proof=self._secret.proof(self._name, first.nonce)))
+                asked = await anext(requests, None)
+                if asked is None or not asked.HasField("question"):
+                    raise Refused(Code.INVALID_ARGUMENT, "the second message must have a question")
+                await self._pass_on(self._questions, asked, context)
+
+    async def _pass_on(self, questions: Questions, asked: pb.AskRequest, context: Context) -> None:
+        try:
+            async with aclosing(questions.ask_here(asked.node, asked.question)) as answers:
+                async for answer in answers:
+                    if self._stopping.is_set():
+                        return
+                    await context.write(pb.AskResponse(answer=answer))
+        except Unanswered as error:
+            answer = question_messages.problem(asked.question.id, str(error))
+            await context.write(pb.AskResponse(answer=answer))
 
     def _identify(self, context: Context) -> str:
         sent = [value for key, value in context.invocation_metadata() or () if key == "authorization"]

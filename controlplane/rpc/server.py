@@ -23,6 +23,7 @@ from controlplane.rpc.credentials import RECHECK, Credentials
 from controlplane.rpc.keep_alive_stream import Bounds, KeepAliveStreams
 from controlplane.rpc.limit_routes import LimitRoutes
 from controlplane.rpc.peer_stream import PeerStream
+from controlplane.rpc.questions import Questions
 from controlplane.rpc.registry import Registry
 from controlplane.rpc.rules import Rules
 from controlplane.rpc.tls import TlsFiles, server_credentials
@@ -97,13 +98,15 @@ async def serve(
     recheck: float = RECHECK,
     refused: RefusedCalls | None = None,
     accounts: ServiceAccounts | None = None,
+    questions: Questions | None = None,
 ) -> RpcServer:
     """Listen on `listen` (host:port) and serve until stopped.
 
     `tokens` may give None until the signing keys have been read. Every `recheck` seconds the credentials of open
     streams are checked again. Other control planes may follow with `peer`: the secret that all share, and the name of
     this one. `refused` counts calls with a bad credential; `limits` takes asks about limits of the fleet; `accounts`
-    verifies the tokens of pods, if they are accepted. Raises CannotListen and TlsError.
+    verifies the tokens of pods, if they are accepted; `questions` has those of operators. Raises CannotListen and
+    TlsError.
     """
     watcher = hub.watcher
     credentials = Credentials(dataplane_tokens, service_tokens, tokens, watcher, commands, refused, accounts)
@@ -112,11 +115,15 @@ async def serve(
         commands, watcher, fleet, credentials, rules=rules, recheck=recheck, owner_of=owner_of
     )
     keeping = KeepAliveStreams(commands, credentials, bounds=keep_alives, recheck=recheck)
-    peers = PeerStream(fleet, *peer, credentials.refused, limits=limits) if peer is not None else None
+    peers = None
+    if peer is not None:
+        peers = PeerStream(fleet, *peer, credentials.refused, limits=limits, questions=questions)
     parts = _Parts(hub, services, keeping, watcher, peers)
     options = [*OPTIONS, *(_TLS_OPTIONS if tls else ())]
     server = grpc.aio.server(options=options, maximum_concurrent_rpcs=MOST_CALLS + keep_alives.streams)
-    stream = ConfigStream(hub, fleet, credentials, most=most_dataplanes, recheck=recheck, limits=limits)
+    stream = ConfigStream(
+        hub, fleet, credentials, most=most_dataplanes, recheck=recheck, limits=limits, questions=questions
+    )
     server.add_generic_rpc_handlers((stream.handler(),))
     # Not a subclass of the generated servicer, whose types do not allow a coroutine that writes a stream.
     registry_pb2_grpc.add_RegistryServiceServicer_to_server(cast(Any, parts.registry), server)

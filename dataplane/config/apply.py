@@ -96,6 +96,21 @@ class Assembly:
         self._before, self._applied = self._applied, _Applied(table, change.resources, replaced)
         return table
 
+    def variant(
+        self, changed: Iterable[tuple[ResourceKey, Item]], removed: Iterable[ResourceKey], revision: int
+    ) -> Steps[Table]:
+        """The table in use with other resources, in steps of about a millisecond; it is not put in use. Raises
+        TableError."""
+        resources, touched = self._applied.resources.copy(), set[ResourceKey]()
+        for key in removed:
+            resources.remove(key)
+            touched.add(key)
+        for key, item in changed:
+            resources.put(key, item)
+            touched.add(key)
+        self._builtin.join(resources, touched, self._applied.replaced)
+        return (yield from evolving(self.table, resources, touched, revision, ""))
+
     def revert(self) -> None:
         """Undo the last `complete`."""
         self._applied = self._before

@@ -126,6 +126,10 @@ class Gateway(Decider):
         """The table in force."""
         return self._table
 
+    def observe(self, observer: Observer) -> None:
+        """Tell `observer` of exchanges that end from now on, in place of the one before."""
+        self._observer = observer
+
     # --- a request
 
     def decide(self, exchange: Exchange, now: float) -> object | None:

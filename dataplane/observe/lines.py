@@ -163,12 +163,17 @@ def _header(name: str) -> Reader:
     def read(lines: ChosenLines, exchange: Exchange) -> Value:
         if exchange.request is None:
             return ""
-        value = _decoded(exchange.request.field(name))
-        if value and spelt in lines.secret_headers:
-            return REDACTED
-        return _without_query(value) if spelt in _ADDRESSES else value
+        return shown_header(spelt, exchange.request.field(name), lines.secret_headers)
 
     return read
+
+
+def shown_header(spelt: str, value: str, secret: frozenset[str]) -> str:
+    """The value of a field as it may be shown. `spelt` is its name, as `plain` writes it; of `secret` ones nothing."""
+    if value and spelt in secret:
+        return REDACTED
+    value = _decoded(value)
+    return _without_query(value) if spelt in _ADDRESSES else value
 
 
 _ADDRESSES: Final = frozenset(

@@ -112,6 +112,7 @@ class Launcher:
             status_host=host,
             status_port=port,
             expose_metrics=settings.expose_metrics,
+            redact=settings.access_log_redact,
             bounds=settings.bounds,
             limit_secret=self._limit_secret,
         )

@@ -151,12 +151,14 @@ class WorkerProcess:
         redis_changed: Callable[[], None] = lambda: None,
         reset: Callable[[Any], None] = lambda report: None,
         telemetry: Callable[[Kind, bytes], None] = lambda kind, payload: None,
+        answered_question: Callable[[bytes], None] = lambda answer: None,
     ) -> None:
         """Read its frames until it ends.
 
         `answered` is called after every answer, `counted` with statistics, `left` when `leaving` has changed, `asked`
         with asks to the owners of limits, `redis_changed` when `redis` has changed, `reset` with its report on an
-        order to fill up buckets, and `telemetry` with what is to be exported.
+        order to fill up buckets, `telemetry` with what is to be exported, and `answered_question` with answers to
+        operators.
         """
         try:
             while (frame := await self._channel.receive()) is not None:
@@ -172,6 +174,8 @@ class WorkerProcess:
                 elif frame[0] is Kind.LEAVING:
                     self.leaving = {str(name): int(count) for name, count in read_json(frame[1]).items()}
                     left()
+                elif frame[0] is Kind.ANSWER:
+                    answered_question(frame[1])
                 elif frame[0] is Kind.RESET:
                     reset(read_json(frame[1]))
                 elif frame[0] is Kind.REDIS_STATE:

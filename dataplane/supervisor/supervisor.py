@@ -42,6 +42,7 @@ from dataplane.proxy.unix_sockets import UnixSockets
 from dataplane.setting_types import split_address
 from dataplane.settings import Settings
 from dataplane.supervisor import orphans
+from dataplane.supervisor.answering import Answering
 from dataplane.supervisor.change import Changes
 from dataplane.supervisor.launch import Launcher
 from dataplane.supervisor.lending import Lending
@@ -122,11 +123,14 @@ class Supervisor:
         )
         self._telemetry = NodeTelemetry(telemetry, settings.node_name, self._version)
         self._workers.on_telemetry = self._telemetry.take
+        self._answering = Answering(lambda: self._workers.answering, self._stream.answer)
+        self._stream.on_question = self._answering.take
+        self._workers.on_answer = self._answering.answered
         self._workers.on_started = self._lending.started
         self._workers.on_asks = self._lending.take
-        self._workers.on_ended = self._lending.ended
+        self._workers.on_ended = self._worker_ended
         self._stream.on_limits = self._lending.answered
-        self._stream.on_lost = self._lending.lost
+        self._stream.on_lost = self._stream_lost
         self._status = StatusServer(self.view, status_paths(expose_metrics=settings.expose_metrics))
         self._readiness = Readiness(self._changes, self._workers, self._prober, settings.workers)
 
@@ -250,6 +254,14 @@ class Supervisor:
         self._report_leaving()
         if instances:
             self._notify_router()
+
+    def _worker_ended(self, name: str) -> None:
+        self._lending.ended(name)
+        self._answering.ended(name)
+
+    def _stream_lost(self) -> None:
+        self._lending.lost()
+        self._answering.lost()
 
     def _report_leaving(self) -> None:
         """Report the requests in flight at leaving instances, if they changed."""

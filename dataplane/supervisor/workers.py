@@ -91,6 +91,8 @@ class Workers:
         """Called when `redis` may have changed."""
         self.on_telemetry: Callable[[Kind, bytes], None] = _unexported
         """Called with what a worker has finished for OpenTelemetry."""
+        self.on_answer: Callable[[WorkerProcess, bytes], None] = _unread
+        """Called with a worker's answer to an operator."""
         self.on_reset: Callable[[int, Any], None] = _unheard
         """Called with the index of a worker and its report on an order to fill up buckets."""
 
@@ -112,6 +114,12 @@ class Workers:
     def living(self) -> list[WorkerProcess]:
         """All workers whose process has not ended."""
         return list(self._living.values())
+
+    @property
+    def answering(self) -> list[WorkerProcess]:
+        """The workers that serve a configuration, by index."""
+        found = (worker for _, worker in sorted(self._workers.items()))
+        return [worker for worker in found if worker.serving and worker.holds is not NOTHING]
 
     def leaving(self) -> dict[str, int]:
         """Requests in flight, over all workers, at instances that take no new ones, by "<service>/<instance>"."""
@@ -276,6 +284,7 @@ class Workers:
                 lambda: self.on_redis(),
                 lambda report: self.on_reset(index, report),
                 lambda kind, payload: self.on_telemetry(kind, payload),
+                lambda answer: self.on_answer(worker, answer),
             )
         finally:
             del self._workers[index]
@@ -346,6 +355,10 @@ def _unasked(worker: WorkerProcess, kind: Kind, payload: bytes) -> None:
 
 
 def _unexported(kind: Kind, payload: bytes) -> None:
+    return
+
+
+def _unread(worker: WorkerProcess, answer: bytes) -> None:
     return
 
 

@@ -15,7 +15,6 @@ import socket
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from typing import TypeVar
 
 import uvloop
 
@@ -24,7 +23,7 @@ from dataplane.channel import Channel, Kind, read_json
 from dataplane.config.apply import Assembly
 from dataplane.config.builtin import status_items
 from dataplane.config.decode import Part, read_part
-from dataplane.config.table import Problem, Steps, TableError
+from dataplane.config.table import Problem, TableError
 from dataplane.gateway.decide import Gateway
 from dataplane.gateway.policy.bucket_reports import BucketReport
 from dataplane.gateway.policy.limiter import Limiter
@@ -50,11 +49,11 @@ from dataplane.proxy.unix_sockets import UnixSockets
 from dataplane.redis.options import RedisOptions
 from dataplane.redis.store import RedisStore, make_store
 from dataplane.telemetry.worker import WorkerTelemetry
+from dataplane.worker.answering import Answering, Place
 from dataplane.worker.garbage import GarbageCollector
 from dataplane.worker.leasing import Leasing
 from dataplane.worker.ports import Ports
-
-T = TypeVar("T")
+from dataplane.worker.steps import in_steps
 
 STATS_INTERVAL = 1.0
 """Seconds between two statistics frames."""
@@ -122,6 +121,8 @@ class Worker:
         self._frames = StatsFrames(recorder, self._gateway.breakers, self._gateway.limiter)
         status = status_items(options.status_host, options.status_port, expose_metrics=options.expose_metrics)
         self._assembly = Assembly(status)
+        place = Place(options.index, bounds, trusted, options.redact)
+        self._answering = Answering(self._gateway, self._telemetry.observer, self._assembly, place, channel)
         self._gateway.resets.done = self._report_reset
         self._gateway.swap(self._assembly.table, time.monotonic())
 
@@ -140,6 +141,7 @@ class Worker:
         await self._drain.wait()
         serving.cancel()
         await self._proxy.drain(self._options.drain_timeout)
+        self._answering.close()
         tasks = following, counting, leasing, serving
         for task in tasks:
             task.cancel()
@@ -195,6 +197,8 @@ class Worker:
                 self._use_redis(RedisOptions.from_json(payload))
             case Kind.CERTIFICATES:
                 self._use_certificates(NodeCertificates.from_bytes(payload))
+            case Kind.QUESTION:
+                self._answering.take(payload)
             case Kind.REOPEN:
                 if self._access_log is not None:
                     self._access_log.reopen()
@@ -262,7 +266,7 @@ class Worker:
         self._collector.end_change()
 
     async def _swap(self, part: Part) -> None:
-        table = await _in_steps(self._assembly.completing(part.revision, part.digest))
+        table = await in_steps(self._assembly.completing(part.revision, part.digest))
         try:
             self._ports.listen(table)
             self._gateway.swap(table, time.monotonic())
@@ -292,7 +296,7 @@ class Worker:
     async def _report_stats(self) -> None:
         while True:
             await asyncio.sleep(STATS_INTERVAL)
-            self._send_stats(await _in_steps(self._gateway.limiter.survey(time.monotonic())))
+            self._send_stats(await in_steps(self._gateway.limiter.survey(time.monotonic())))
             self._report_leaving()
 
     def _send_stats(self, buckets: Sequence[BucketReport] | None = None) -> None:
@@ -312,17 +316,6 @@ class Worker:
         )
         self._channel.send_json(Kind.STATS, frame)
         self._collector.tick(idle=not frame["requests"])
-
-
-async def _in_steps(steps: Steps[T]) -> T:
-    """Run the steps one by one, with traffic in between."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            found: T = end.value
-            return found
-        await asyncio.sleep(0)
 
 
 def _raise_unexpected(results: Iterable[BaseException | None]) -> None:

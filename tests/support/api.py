@@ -24,7 +24,7 @@ from tests.support.keys import open_keys
 from tests.support.waiting import within
 
 SECRET_KEY = "0123456789abcdef0123456789abcdef"
-ADMIN, READER, NOBODY = "admin", "reader", "nobody"
+ADMIN, READER, NOBODY, TAPPER = "admin", "reader", "nobody", "tapper"
 PASSWORD = "password"
 
 
@@ -66,10 +66,20 @@ class Api:
 
 
 def users() -> dict[str, object]:
-    """An administrator, a user with the right to read, and one without rights."""
-    scopes = {ADMIN: ["gateway:admin"], READER: ["gateway:read"], NOBODY: ["orders:read"]}
+    """An administrator, a user with the right to read, one without rights, and one who may tap."""
+    scopes = {
+        ADMIN: ["gateway:admin"],
+        READER: ["gateway:read"],
+        NOBODY: ["orders:read"],
+        TAPPER: ["gateway:tap"],
+    }
     return {
-        "scopes": [{"name": "gateway:admin"}, {"name": "gateway:read"}, {"name": "orders:read"}],
+        "scopes": [
+            {"name": "gateway:admin"},
+            {"name": "gateway:read"},
+            {"name": "gateway:tap"},
+            {"name": "orders:read"},
+        ],
         "users": [{"username": name, "password": PASSWORD, "scopes": held} for name, held in scopes.items()],
     }
 

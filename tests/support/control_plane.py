@@ -20,7 +20,7 @@ from controlplane.identity import Hasher, KeyRing, RefusedCalls, SharedTokens, T
 from controlplane.model.resources import Resource, User
 from controlplane.model.snapshot import Snapshot
 from controlplane.model.stored import encode, key_of
-from controlplane.rpc import RpcServer, serve
+from controlplane.rpc import Questions, RpcServer, serve
 from controlplane.rpc.rules import Rules
 from controlplane.store import MemoryStore, Put
 from headgate_api.v1 import config_pb2, config_pb2_grpc, registry_pb2_grpc
@@ -55,6 +55,7 @@ class ControlPlane:
         self.watcher = Watcher(self.store, retry=(0.01, 0.05), probe=0.05)
         self.fleet = Fleet()
         self.hub = Hub(self.watcher, self.fleet)
+        self.questions = Questions(self.fleet)
         self.commands = Commands(
             self.store, Hasher(time_cost=1, memory_cost=8, parallelism=1), time.time, self.watcher
         )
@@ -66,6 +67,7 @@ class ControlPlane:
             "service_tokens": SharedTokens(SERVICE_TOKEN),
             "rules": ON_LOOPBACK,
             "refused": self.refused,
+            "questions": self.questions,
             **options,
         }
         self._stack = contextlib.AsyncExitStack()

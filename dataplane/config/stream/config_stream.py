@@ -28,7 +28,7 @@ from dataplane.config.stream.reporter import Reporter
 from dataplane.config.stream.resolve import Resolve, resolved, server_name
 from dataplane.config.table import Problem, TableError
 from headgate_api.v1 import config_pb2 as pb
-from headgate_api.v1 import limits_pb2
+from headgate_api.v1 import limits_pb2, questions_pb2
 from headgate_api.v1.config_pb2_grpc import ConfigServiceStub
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ minutes."""
 
 MOST_ASKS = 100
 """Questions about limits that wait for a control plane which does not read."""
+
+MOST_REPLIES = 200
+"""Answers to operators that wait for a control plane which does not read."""
 
 _UNTOLD = "the control plane refused the stream; the next attempt reports the reason"
 """gRPC sometimes loses the reason: the last known one stays until another attempt states one."""
@@ -85,6 +88,10 @@ class ConfigStream:
         """Called with the answers to them."""
         self.on_lost: Callable[[], None] = lambda: None
         """Called when a stream has ended: its open questions will not be answered."""
+        self._replies: list[pb.StreamRequest] = []
+        """Answers to operators."""
+        self.on_question: Callable[[bytes], None] = lambda question: None
+        """Called with the questions of operators."""
         self._outgoing = asyncio.Event()
         self._sent = asyncio.Event()
         """Set while there is nothing to send."""
@@ -203,6 +210,14 @@ class ConfigStream:
         self._outgoing.set()
         return True
 
+    def answer(self, answer: bytes) -> bool:
+        """Queue an answer to an operator; False without a connection that takes it: it is never sent later."""
+        if not self.connected_to or len(self._replies) >= MOST_REPLIES:
+            return False
+        self._replies.append(pb.StreamRequest(answer=questions_pb2.Answer.FromString(answer)))
+        self._outgoing.set()
+        return True
+
     async def flush(self, within: float = 0.5) -> None:
         """Wait until all queued messages have been sent, if there is a connection; some seconds at most."""
         if self.connected_to and self._outgoing.is_set():
@@ -263,6 +278,7 @@ class ConfigStream:
         self._reporter = Reporter()
         self._parts.clear()
         self._asks.clear()
+        self._replies.clear()
         # The call may be rejected before the hello is written; the reader then raises the status.
         with suppress(grpc.aio.AioRpcError):
             await call.write(wire.hello(self._state(), self._refused))
@@ -309,6 +325,9 @@ class ConfigStream:
             case "answers":
                 self.on_limits(response.answers)
                 return
+            case "question":
+                self.on_question(response.question.SerializeToString())
+                return
             case _:
                 return  # unknown: from a newer control plane
         self._unanswered[self._received.revision] = wire.refusal_of(self._received)
@@ -326,13 +345,14 @@ class ConfigStream:
 
     def _take_outgoing(self) -> list[pb.StreamRequest]:
         # The ack of a revision that removes instances must follow the report of their requests in flight.
-        messages = [*filter(None, (self._leaving,)), *self._answers, *self._asks]
+        messages = [*filter(None, (self._leaving,)), *self._answers, *self._asks, *self._replies]
         if self._health is not None:
             messages += filter(None, [self._reporter.health_report(*self._health)])
         if self._stats is not None:
             messages += filter(None, [self._reporter.stats_report(self._stats, time.monotonic())])
         self._answers.clear()
         self._asks.clear()
+        self._replies.clear()
         self._leaving = self._health = self._stats = None
         return messages
 

@@ -21,6 +21,7 @@ CAPABILITIES = (
     "limits.fleet",
     "limits.redis",
     "reports.resets",
+    "questions",
     "instances.unix",
     "routes.matches",
     "listeners",

@@ -63,7 +63,7 @@ class Balancer(Protocol[E_co]):
         """An endpoint not in `tried`, for a retry; None when there is no other."""
 
     def leave(self) -> Position | None:
-        """The position at which its successor continues; None: anywhere. This balancer is not used again."""
+        """The position at which its successor continues; None: anywhere. This balancer stays where it is."""
 
 
 def make_balancer(

@@ -208,6 +208,16 @@ class Breaker:
         """The service was removed: requests still in flight settle without effect."""
         self._closed, self._log = {}, deque(maxlen=0)
 
+    def twin(self) -> Breaker:
+        """A breaker in the same state that shares nothing with this one."""
+        twin = Breaker(self._service, self.circuit, {}, deque(maxlen=0))
+        twin._state, twin._changed_at, twin._reason = self._state, self._changed_at, self._reason
+        twin._total, twin._failed, twin._rejected = self._total, self._failed, self._rejected
+        twin._opened_at, twin._failures, twin._successes = self._opened_at, self._failures, self._successes
+        twin._pending = [trial.twin(twin) for trial in self._pending]
+        twin._period = self._period.twin(twin)
+        return twin
+
     @property
     def requests(self) -> int:
         """Requests that have ended."""
@@ -371,6 +381,14 @@ class ClosedTrial(Trial):
         requests, failures = self._marks[0]
         return self.requests - requests, self.failures - failures
 
+    def twin(self, breaker: Breaker) -> ClosedTrial:
+        """A copy that belongs to `breaker`."""
+        twin = ClosedTrial(breaker, 0.0)
+        twin._step, twin._step_ends, twin._ended = self._step, self._step_ends, self._ended
+        twin._marks = deque(self._marks, STEPS)
+        twin.requests, twin.failures = self.requests, self.failures
+        return twin
+
     def stretch(self, window: float) -> None:
         """Change the length of the window. Its content counts as if it had just happened."""
         self._marks = deque([self._marks[0]], STEPS)
@@ -416,6 +434,12 @@ class HalfOpenTrial(Trial):
         self.waits_for_client = False
         """The request's body has not come whole."""
         self.settled = False
+
+    def twin(self, breaker: Breaker) -> HalfOpenTrial:
+        """A copy that belongs to `breaker`."""
+        twin = HalfOpenTrial(breaker, self._timeout, 0.0)
+        twin.deadline, twin.waits_for_client = self.deadline, self.waits_for_client
+        return twin
 
     def sent(self, now: float) -> None:
         """The request has been sent whole. The service's time begins here."""

@@ -26,6 +26,11 @@ class Breakers:
         """Admit a request to `service`, or refuse. A service that was not adopted gets a breaker with defaults."""
         return self._closed.get(service) or self._breaker(service).admit(now)
 
+    def twin(self, service: str) -> Breaker | None:
+        """A copy of the breaker of `service` that shares nothing with it; None without one."""
+        breaker = self._breakers.get(service)
+        return None if breaker is None else breaker.twin()
+
     def closed(self, service: str) -> bool:
         """Whether the breaker of `service` is closed."""
         return service in self._closed

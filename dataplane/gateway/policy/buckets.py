@@ -37,6 +37,8 @@ _LEAST_REFUSED: Final = 100
 """Recently refused keys in a generation, of all limits together, and at least of each: reports show some hundred."""
 OVERFLOW: Final = "…"
 """The key that new ones share when there is room for none."""
+_TWIN_KEYS: Final = 100
+"""Room for keys in a twin, which has one or two."""
 
 
 class Room:
@@ -240,6 +242,16 @@ class Buckets(Counter):
         left: list[dict[str, Any]] = [self.young, *self.older]
         self.young, self.older, self._ends = {}, [], []
         return left
+
+    def twin(self, key: str, now: float) -> Counter:
+        twin = Buckets(self.limit, self._share, Room(_TWIN_KEYS))
+        twin._flow, twin._since = self._flow, self._since
+        full_at = self._state(key)
+        if full_at is None and self._room.used >= self._room.most:
+            full_at = self._state(OVERFLOW)
+        if full_at is not None:
+            twin.young[key] = full_at
+        return twin
 
     def sweep(self, now: float) -> bool:
         """Drop an old bucket that could serve a request; whether there was one among the first that were looked at."""

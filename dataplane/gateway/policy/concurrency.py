@@ -52,6 +52,10 @@ class Concurrency:
             del self._under_way[key]
             self._refused.pop(key, None)
 
+    def under_way(self, key: str) -> int:
+        """Requests of `key` under way."""
+        return self._under_way.get(key, 0)
+
     def remaining(self, key: str) -> int:
         """Requests of `key` that could enter now."""
         return max(0, self.most - self._under_way.get(key, 0))

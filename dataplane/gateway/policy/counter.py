@@ -67,6 +67,10 @@ class Counter:
         longer uses: freeing a large one at once takes long."""
         raise NotImplementedError
 
+    def twin(self, key: str, now: float) -> Counter:
+        """A counter that answers for `key` as this one would now, and shares nothing with it."""
+        raise NotImplementedError
+
 
 class Unlimited(Counter):
     """The counter of a limit without a rate: everything passes."""
@@ -105,3 +109,6 @@ class Unlimited(Counter):
 
     def leave(self) -> list[dict[str, Any]]:
         return []
+
+    def twin(self, key: str, now: float) -> Counter:
+        return Unlimited(self.limit)

@@ -108,6 +108,13 @@ class Ejector:
         self._probation &= known
         self._note_next_return()
 
+    def twin(self, circuit: Circuit) -> Ejector:
+        """A copy with the settings of this circuit, which shares nothing with this one."""
+        twin = Ejector(circuit)
+        twin.streaks, twin.ejected = dict(self.streaks), dict(self.ejected)
+        twin.next_return, twin._probation = self.next_return, set(self._probation)
+        return twin
+
     def _may_eject(self, taking: int) -> bool:
         """Whether no more than half are ejected when one more is."""
         return 2 * (taking - 1) >= taking + len(self.ejected)

@@ -90,6 +90,16 @@ class InRedis(Counter):
     def leave(self) -> list[dict[str, Any]]:
         return self.stand_in.leave()
 
+    def twin(self, key: str, now: float) -> Counter:
+        return self.with_stand_in(self.stand_in.twin(key, now))
+
+    def with_stand_in(self, stand_in: Counter) -> InRedis:
+        """A copy that remembers the same answers, and counts in `stand_in` while Redis does not answer."""
+        twin = InRedis(self.limit, stand_in)
+        twin.away = self.away
+        twin._seen, twin._seen_old = dict(self._seen), dict(self._seen_old)
+        return twin
+
     def _note(self, key: str, remaining: float, full_at: float) -> None:
         seen = self._seen
         if len(seen) >= _MOST_SEEN and key not in seen:

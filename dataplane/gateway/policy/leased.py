@@ -184,6 +184,12 @@ class Leased(Counter):
         self.holder.end()
         return [left]
 
+    def twin(self, key: str, now: float) -> Counter:
+        twin = Leased(self.limit, self.holder.limit, _nothing, 0)
+        twin.holder = self.holder.twin(key)
+        twin._holdings = twin.holder.holdings
+        return twin
+
     def away(self, now: float) -> bool:
         """Whether the owner does not answer, so that `without_owner` applies."""
         return not now < self.holder.away_from
@@ -230,3 +236,7 @@ class Leased(Counter):
         # While the pool has tokens, or is not known, the owner's next answer may grant the missing ones.
         lacking = 1.0 - holding.tokens - holding.pool if holding.pool < 1 else 0.0
         return max(_SOON, lacking / self._rate)
+
+
+def _nothing() -> None:
+    return

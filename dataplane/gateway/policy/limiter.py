@@ -71,6 +71,16 @@ class Limiter:
         """The counter of the limit: the same object until the limit is deleted or counts by another key."""
         return self._counters.get(limit.name) or self._make(limit)
 
+    def known(self, limit: Limit) -> Counter | None:
+        """The counter of the limit, if it has been used with these very settings."""
+        found = self._counters.get(limit.name)
+        return found if found is not None and found.limit == limit else None
+
+    def known_concurrency(self, limit: Limit) -> Concurrency | None:
+        """The same, for its requests under way."""
+        found = self._concurrent.get(limit.name)
+        return found if found is not None and found.limit == limit else None
+
     def concurrency(self, limit: Limit) -> Concurrency | None:
         """The counter of the limit's requests under way; None if it does not bound them."""
         if not limit.max_concurrent:

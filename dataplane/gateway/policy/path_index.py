@@ -107,11 +107,12 @@ class PathIndex:
 
     def methods(self, path: str, request: Asked | None = None) -> Iterator[str]:
         """The methods of all routes that match all but the method, for a refusal; without routes that hide it."""
-        for route in self._matching(path):
+        for route in self.matching(path):
             if not route.miss_hidden and _hold(route, request):
                 yield from route.methods
 
-    def _matching(self, path: str) -> Iterator[Route]:
+    def matching(self, path: str) -> Iterator[Route]:
+        """All routes that match `path`, whatever else they ask for."""
         yield from self.whole.get(path, ())
         for route in self.expressions:
             if whole(route.expression, path):
@@ -131,6 +132,11 @@ class PathIndex:
                     return _naming_head(equal, route, request)
                 return route
         return None
+
+
+def holds(route: Route, request: Asked | None) -> bool:
+    """Whether a request meets the route's conditions. Without `request`, only routes without conditions do."""
+    return _hold(route, request)
 
 
 def _hold(route: Route, request: Asked | None) -> bool:

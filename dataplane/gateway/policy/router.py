@@ -109,6 +109,24 @@ class Router:
         twin._drop_empty(copied)
         return twin
 
+    def candidates(self, host: str, path: str) -> Iterator[tuple[str, Route]]:
+        """The routes that match host and path, each with its host pattern; those of more specific hosts first."""
+        host = host.lower()
+        if host in self._hosts:
+            yield from ((host, route) for route in self._hosts[host].matching(path))
+        dot = self._first_dot(host)
+        while dot > 0:
+            if (paths := self._wildcards.get(host[dot:])) is not None:
+                yield from ((f"*{host[dot:]}", route) for route in paths.matching(path))
+            dot = host.find(".", dot + 1)
+        yield from (("", route) for route in self._any.matching(path))
+
+    def elsewhere(self, path: str) -> Iterator[tuple[Route, ...]]:
+        """The routes with hosts that match the path, for each host pattern; a route with several hosts comes again."""
+        for indexes in (self._hosts, self._wildcards):
+            for paths in indexes.values():
+                yield tuple(paths.matching(path))
+
     def _find_named(self, host: str, path: str, method: str, request: Asked | None) -> Route | None:
         paths = self._hosts.get(host)
         route = None if paths is None else paths.find(path, method, request)

@@ -29,6 +29,10 @@ class Points:
         self._at = (self._at + _STEP) % 1.0
         return self._at
 
+    def twin(self) -> Points:
+        """A copy at the same point."""
+        return Points(self._at)
+
 
 def point_of(key: str) -> float:
     """The point of a caller in [0, 1), the same on every data plane."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from copy import copy
 from itertools import islice
 from typing import Final
 
@@ -146,6 +147,17 @@ class Holder:
             self.urgent[holding.key] = holding
             self.wake()
 
+    def twin(self, key: str) -> Holder:
+        """A holder that answers for `key` as this one would now, asks no owner, and shares nothing with it."""
+        twin = copy(self)
+        twin.wake = _nothing
+        twin.active, twin.urgent, twin._lacking, twin._asked = {}, {}, {}, None
+        full = len(self.holdings) >= self.most
+        twin.most = 0 if full else self.most
+        kept = (self.holdings.get(name) for name in (key, OVERFLOW))
+        twin.holdings = {one.key: one.twin(twin) for one in kept if one is not None}
+        return twin
+
     def overdue(self, now: float) -> bool:
         """Whether asks have waited so long that a later one might let the owner treat this holder as silent."""
         return now >= self._stamp + LEASE / 2
@@ -225,3 +237,7 @@ class Holder:
             del active[key]
             active[key] = holding
         return tuple(holding for _, holding in looked_at if now >= holding.due)
+
+
+def _nothing() -> None:
+    return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from copy import copy
 from typing import TYPE_CHECKING, Final
 
 from headgate_api.leases.messages import ASKING, LEASE, Grant, Want
@@ -94,6 +95,12 @@ class Holding:
         self._refused += cost
         self.due = min(self.due, now)
         return holder.admits_everything(now)
+
+    def twin(self, holder: Holder) -> Holding:
+        """A copy that belongs to `holder`."""
+        twin = copy(self)
+        twin._holder = holder
+        return twin
 
     def refund(self, cost: float, now: float) -> None:
         """Undo a `take`, or a part of it: another limit refused, or the request has cost less. Tokens taken before the

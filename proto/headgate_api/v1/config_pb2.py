@@ -23,41 +23,42 @@ _sym_db = _symbol_database.Default()
 
 
 from headgate_api.v1 import limits_pb2 as headgate__api_dot_v1_dot_limits__pb2
+from headgate_api.v1 import questions_pb2 as headgate__api_dot_v1_dot_questions__pb2
 from headgate_api.v1 import resources_pb2 as headgate__api_dot_v1_dot_resources__pb2
 from headgate_api.v1 import status_pb2 as headgate__api_dot_v1_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cheadgate_api/v1/config.proto\x12\x0bheadgate.v1\x1a\x1cheadgate_api/v1/limits.proto\x1a\x1fheadgate_api/v1/resources.proto\x1a\x1cheadgate_api/v1/status.proto\"\xb2\x02\n\rStreamRequest\x12#\n\x05hello\x18\x01 \x01(\x0b\x32\x12.headgate.v1.HelloH\x00\x12\x1f\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x10.headgate.v1.AckH\x00\x12!\n\x04nack\x18\x03 \x01(\x0b\x32\x11.headgate.v1.NackH\x00\x12+\n\x06health\x18\x04 \x01(\x0b\x32\x19.headgate.v1.HealthReportH\x00\x12)\n\x05stats\x18\x05 \x01(\x0b\x32\x18.headgate.v1.StatsReportH\x00\x12-\n\x07leaving\x18\x06 \x01(\x0b\x32\x1a.headgate.v1.LeavingReportH\x00\x12&\n\x04\x61sks\x18\x07 \x01(\x0b\x32\x16.headgate.v1.LimitAsksH\x00\x42\t\n\x07message\"\xff\x01\n\x0eStreamResponse\x12)\n\x08snapshot\x18\x01 \x01(\x0b\x32\x15.headgate.v1.SnapshotH\x00\x12#\n\x05\x64\x65lta\x18\x02 \x01(\x0b\x32\x12.headgate.v1.DeltaH\x00\x12+\n\treporting\x18\n \x01(\x0b\x32\x16.headgate.v1.ReportingH\x00\x12!\n\x04part\x18\x0b \x01(\x0b\x32\x11.headgate.v1.PartH\x00\x12,\n\x07\x61nswers\x18\x0c \x01(\x0b\x32\x19.headgate.v1.LimitAnswersH\x00\x42\t\n\x07messageJ\x04\x08\x03\x10\nR\x05leaseR\x07\x63ommand\"\"\n\x04Part\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x0c\n\x04last\x18\x02 \x01(\x08\"\xea\x01\n\x05Hello\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\x12&\n\x07leaving\x18\x05 \x03(\x0b\x32\x15.headgate.v1.InFlight\x12%\n\x07lineage\x18\x06 \x01(\x0b\x32\x14.headgate.v1.Lineage\x12\x14\n\x0ctakes_deltas\x18\x07 \x01(\x08\x12%\n\x07refused\x18\x08 \x01(\x0b\x32\x14.headgate.v1.Refused\x12\x14\n\x0c\x63\x61pabilities\x18\t \x03(\t\"b\n\tReporting\x12\x0c\n\x04pace\x18\x01 \x01(\x01\x12\x0e\n\x06\x63hecks\x18\x02 \x01(\x08\x12\x0f\n\x07\x64\x65tails\x18\x03 \x01(\x08\x12\x0f\n\x07traffic\x18\n \x01(\x01J\x04\x08\x04\x10\nR\x05probeR\x08verdicts\"z\n\x07Refused\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12%\n\x07lineage\x18\x03 \x01(\x0b\x32\x14.headgate.v1.Lineage\x12&\n\x08problems\x18\x04 \x03(\x0b\x32\x14.headgate.v1.Problem\"$\n\x07Lineage\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\"}\n\x08Snapshot\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12(\n\tresources\x18\x03 \x03(\x0b\x32\x15.headgate.v1.Resource\x12%\n\x07lineage\x18\x04 \x01(\x0b\x32\x14.headgate.v1.Lineage\"\xd0\x01\n\x05\x44\x65lta\x12\x15\n\rbase_revision\x18\x01 \x01(\x03\x12\x13\n\x0b\x62\x61se_digest\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\x12&\n\x07\x63hanged\x18\x05 \x03(\x0b\x32\x15.headgate.v1.Resource\x12*\n\x07removed\x18\x06 \x03(\x0b\x32\x19.headgate.v1.ResourceName\x12%\n\x07lineage\x18\x07 \x01(\x0b\x32\x14.headgate.v1.Lineage\"\x17\n\x03\x41\x63k\x12\x10\n\x08revision\x18\x01 \x01(\x03\"R\n\x04Nack\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12&\n\x08problems\x18\x02 \x03(\x0b\x32\x14.headgate.v1.Problem\x12\x10\n\x08mismatch\x18\x03 \x01(\x08\":\n\x07Problem\x12\x10\n\x08resource\x18\x01 \x01(\t\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t2V\n\rConfigService\x12\x45\n\x06Stream\x12\x1a.headgate.v1.StreamRequest\x1a\x1b.headgate.v1.StreamResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cheadgate_api/v1/config.proto\x12\x0bheadgate.v1\x1a\x1cheadgate_api/v1/limits.proto\x1a\x1fheadgate_api/v1/questions.proto\x1a\x1fheadgate_api/v1/resources.proto\x1a\x1cheadgate_api/v1/status.proto\"\xd9\x02\n\rStreamRequest\x12#\n\x05hello\x18\x01 \x01(\x0b\x32\x12.headgate.v1.HelloH\x00\x12\x1f\n\x03\x61\x63k\x18\x02 \x01(\x0b\x32\x10.headgate.v1.AckH\x00\x12!\n\x04nack\x18\x03 \x01(\x0b\x32\x11.headgate.v1.NackH\x00\x12+\n\x06health\x18\x04 \x01(\x0b\x32\x19.headgate.v1.HealthReportH\x00\x12)\n\x05stats\x18\x05 \x01(\x0b\x32\x18.headgate.v1.StatsReportH\x00\x12-\n\x07leaving\x18\x06 \x01(\x0b\x32\x1a.headgate.v1.LeavingReportH\x00\x12&\n\x04\x61sks\x18\x07 \x01(\x0b\x32\x16.headgate.v1.LimitAsksH\x00\x12%\n\x06\x61nswer\x18\x08 \x01(\x0b\x32\x13.headgate.v1.AnswerH\x00\x42\t\n\x07message\"\xaa\x02\n\x0eStreamResponse\x12)\n\x08snapshot\x18\x01 \x01(\x0b\x32\x15.headgate.v1.SnapshotH\x00\x12#\n\x05\x64\x65lta\x18\x02 \x01(\x0b\x32\x12.headgate.v1.DeltaH\x00\x12+\n\treporting\x18\n \x01(\x0b\x32\x16.headgate.v1.ReportingH\x00\x12!\n\x04part\x18\x0b \x01(\x0b\x32\x11.headgate.v1.PartH\x00\x12,\n\x07\x61nswers\x18\x0c \x01(\x0b\x32\x19.headgate.v1.LimitAnswersH\x00\x12)\n\x08question\x18\r \x01(\x0b\x32\x15.headgate.v1.QuestionH\x00\x42\t\n\x07messageJ\x04\x08\x03\x10\nR\x05leaseR\x07\x63ommand\"\"\n\x04Part\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x0c\n\x04last\x18\x02 \x01(\x08\"\xea\x01\n\x05Hello\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\x12&\n\x07leaving\x18\x05 \x03(\x0b\x32\x15.headgate.v1.InFlight\x12%\n\x07lineage\x18\x06 \x01(\x0b\x32\x14.headgate.v1.Lineage\x12\x14\n\x0ctakes_deltas\x18\x07 \x01(\x08\x12%\n\x07refused\x18\x08 \x01(\x0b\x32\x14.headgate.v1.Refused\x12\x14\n\x0c\x63\x61pabilities\x18\t \x03(\t\"b\n\tReporting\x12\x0c\n\x04pace\x18\x01 \x01(\x01\x12\x0e\n\x06\x63hecks\x18\x02 \x01(\x08\x12\x0f\n\x07\x64\x65tails\x18\x03 \x01(\x08\x12\x0f\n\x07traffic\x18\n \x01(\x01J\x04\x08\x04\x10\nR\x05probeR\x08verdicts\"z\n\x07Refused\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12%\n\x07lineage\x18\x03 \x01(\x0b\x32\x14.headgate.v1.Lineage\x12&\n\x08problems\x18\x04 \x03(\x0b\x32\x14.headgate.v1.Problem\"$\n\x07Lineage\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x03\"}\n\x08Snapshot\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12(\n\tresources\x18\x03 \x03(\x0b\x32\x15.headgate.v1.Resource\x12%\n\x07lineage\x18\x04 \x01(\x0b\x32\x14.headgate.v1.Lineage\"\xd0\x01\n\x05\x44\x65lta\x12\x15\n\rbase_revision\x18\x01 \x01(\x03\x12\x13\n\x0b\x62\x61se_digest\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x04 \x01(\t\x12&\n\x07\x63hanged\x18\x05 \x03(\x0b\x32\x15.headgate.v1.Resource\x12*\n\x07removed\x18\x06 \x03(\x0b\x32\x19.headgate.v1.ResourceName\x12%\n\x07lineage\x18\x07 \x01(\x0b\x32\x14.headgate.v1.Lineage\"\x17\n\x03\x41\x63k\x12\x10\n\x08revision\x18\x01 \x01(\x03\"R\n\x04Nack\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12&\n\x08problems\x18\x02 \x03(\x0b\x32\x14.headgate.v1.Problem\x12\x10\n\x08mismatch\x18\x03 \x01(\x08\":\n\x07Problem\x12\x10\n\x08resource\x18\x01 \x01(\t\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t2V\n\rConfigService\x12\x45\n\x06Stream\x12\x1a.headgate.v1.StreamRequest\x1a\x1b.headgate.v1.StreamResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'headgate_api.v1.config_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_STREAMREQUEST']._serialized_start=139
-  _globals['_STREAMREQUEST']._serialized_end=445
-  _globals['_STREAMRESPONSE']._serialized_start=448
-  _globals['_STREAMRESPONSE']._serialized_end=703
-  _globals['_PART']._serialized_start=705
-  _globals['_PART']._serialized_end=739
-  _globals['_HELLO']._serialized_start=742
-  _globals['_HELLO']._serialized_end=976
-  _globals['_REPORTING']._serialized_start=978
-  _globals['_REPORTING']._serialized_end=1076
-  _globals['_REFUSED']._serialized_start=1078
-  _globals['_REFUSED']._serialized_end=1200
-  _globals['_LINEAGE']._serialized_start=1202
-  _globals['_LINEAGE']._serialized_end=1238
-  _globals['_SNAPSHOT']._serialized_start=1240
-  _globals['_SNAPSHOT']._serialized_end=1365
-  _globals['_DELTA']._serialized_start=1368
-  _globals['_DELTA']._serialized_end=1576
-  _globals['_ACK']._serialized_start=1578
-  _globals['_ACK']._serialized_end=1601
-  _globals['_NACK']._serialized_start=1603
-  _globals['_NACK']._serialized_end=1685
-  _globals['_PROBLEM']._serialized_start=1687
-  _globals['_PROBLEM']._serialized_end=1745
-  _globals['_CONFIGSERVICE']._serialized_start=1747
-  _globals['_CONFIGSERVICE']._serialized_end=1833
+  _globals['_STREAMREQUEST']._serialized_start=172
+  _globals['_STREAMREQUEST']._serialized_end=517
+  _globals['_STREAMRESPONSE']._serialized_start=520
+  _globals['_STREAMRESPONSE']._serialized_end=818
+  _globals['_PART']._serialized_start=820
+  _globals['_PART']._serialized_end=854
+  _globals['_HELLO']._serialized_start=857
+  _globals['_HELLO']._serialized_end=1091
+  _globals['_REPORTING']._serialized_start=1093
+  _globals['_REPORTING']._serialized_end=1191
+  _globals['_REFUSED']._serialized_start=1193
+  _globals['_REFUSED']._serialized_end=1315
+  _globals['_LINEAGE']._serialized_start=1317
+  _globals['_LINEAGE']._serialized_end=1353
+  _globals['_SNAPSHOT']._serialized_start=1355
+  _globals['_SNAPSHOT']._serialized_end=1480
+  _globals['_DELTA']._serialized_start=1483
+  _globals['_DELTA']._serialized_end=1691
+  _globals['_ACK']._serialized_start=1693
+  _globals['_ACK']._serialized_end=1716
+  _globals['_NACK']._serialized_start=1718
+  _globals['_NACK']._serialized_end=1800
+  _globals['_PROBLEM']._serialized_start=1802
+  _globals['_PROBLEM']._serialized_end=1860
+  _globals['_CONFIGSERVICE']._serialized_start=1862
+  _globals['_CONFIGSERVICE']._serialized_end=1948
 # @@protoc_insertion_point(module_scope)

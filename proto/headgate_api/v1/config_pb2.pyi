@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from headgate_api.v1 import limits_pb2 as _limits_pb2
+from headgate_api.v1 import questions_pb2 as _questions_pb2
 from headgate_api.v1 import resources_pb2 as _resources_pb2
 from headgate_api.v1 import status_pb2 as _status_pb2
 import builtins as _builtins
@@ -32,6 +33,7 @@ class StreamRequest(_message.Message):
     STATS_FIELD_NUMBER: _builtins.int
     LEAVING_FIELD_NUMBER: _builtins.int
     ASKS_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -46,6 +48,10 @@ class StreamRequest(_message.Message):
     def leaving(self) -> _status_pb2.LeavingReport: ...
     @_builtins.property
     def asks(self) -> _limits_pb2.LimitAsks: ...
+    @_builtins.property
+    def answer(self) -> _questions_pb2.Answer:
+        """Only to a `question`."""
+
     def __init__(
         self,
         *,
@@ -56,12 +62,13 @@ class StreamRequest(_message.Message):
         stats: _status_pb2.StatsReport | None = ...,
         leaving: _status_pb2.LeavingReport | None = ...,
         asks: _limits_pb2.LimitAsks | None = ...,
+        answer: _questions_pb2.Answer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "asks", b"asks", "health", b"health", "hello", b"hello", "leaving", b"leaving", "message", b"message", "nack", b"nack", "stats", b"stats"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "answer", b"answer", "asks", b"asks", "health", b"health", "hello", b"hello", "leaving", b"leaving", "message", b"message", "nack", b"nack", "stats", b"stats"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "asks", b"asks", "health", b"health", "hello", b"hello", "leaving", b"leaving", "message", b"message", "nack", b"nack", "stats", b"stats"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ack", b"ack", "answer", b"answer", "asks", b"asks", "health", b"health", "hello", b"hello", "leaving", b"leaving", "message", b"message", "nack", b"nack", "stats", b"stats"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "ack", "nack", "health", "stats", "leaving", "asks"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "ack", "nack", "health", "stats", "leaving", "asks", "answer"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -76,6 +83,7 @@ class StreamResponse(_message.Message):
     REPORTING_FIELD_NUMBER: _builtins.int
     PART_FIELD_NUMBER: _builtins.int
     ANSWERS_FIELD_NUMBER: _builtins.int
+    QUESTION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def snapshot(self) -> Global___Snapshot: ...
     @_builtins.property
@@ -92,6 +100,10 @@ class StreamResponse(_message.Message):
     def answers(self) -> _limits_pb2.LimitAnswers:
         """Only in answer to `asks`."""
 
+    @_builtins.property
+    def question(self) -> _questions_pb2.Question:
+        """Only to data planes with the capability "questions"."""
+
     def __init__(
         self,
         *,
@@ -100,12 +112,13 @@ class StreamResponse(_message.Message):
         reporting: Global___Reporting | None = ...,
         part: Global___Part | None = ...,
         answers: _limits_pb2.LimitAnswers | None = ...,
+        question: _questions_pb2.Question | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "delta", b"delta", "message", b"message", "part", b"part", "reporting", b"reporting", "snapshot", b"snapshot"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "delta", b"delta", "message", b"message", "part", b"part", "question", b"question", "reporting", b"reporting", "snapshot", b"snapshot"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "delta", b"delta", "message", b"message", "part", b"part", "reporting", b"reporting", "snapshot", b"snapshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "delta", b"delta", "message", b"message", "part", b"part", "question", b"question", "reporting", b"reporting", "snapshot", b"snapshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["snapshot", "delta", "reporting", "part", "answers"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["snapshot", "delta", "reporting", "part", "answers", "question"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -193,6 +206,7 @@ class Hello(_message.Message):
           "routes.forwarding" Route.services, .respond, .redirect, .rewrite_full, .rewrite_regex and .rewrite_host.
           "routes.edits"     Route.request_headers and .response_headers.
           "listeners"        Listener, and Route.listeners.
+          "questions"        It answers a Question.
         """
 
     def __init__(

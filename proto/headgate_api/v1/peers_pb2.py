@@ -24,34 +24,39 @@ _sym_db = _symbol_database.Default()
 
 from headgate_api.v1 import config_pb2 as headgate__api_dot_v1_dot_config__pb2
 from headgate_api.v1 import limits_pb2 as headgate__api_dot_v1_dot_limits__pb2
+from headgate_api.v1 import questions_pb2 as headgate__api_dot_v1_dot_questions__pb2
 from headgate_api.v1 import status_pb2 as headgate__api_dot_v1_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bheadgate_api/v1/peers.proto\x12\x0bheadgate.v1\x1a\x1cheadgate_api/v1/config.proto\x1a\x1cheadgate_api/v1/limits.proto\x1a\x1cheadgate_api/v1/status.proto\"B\n\x0bLendRequest\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12$\n\x04\x61sks\x18\x02 \x01(\x0b\x32\x16.headgate.v1.LimitAsks\"I\n\x0cLendResponse\x12\r\n\x05proof\x18\x01 \x01(\x0c\x12*\n\x07\x61nswers\x18\x02 \x01(\x0b\x32\x19.headgate.v1.LimitAnswers\",\n\rFollowRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05nonce\x18\x02 \x01(\x0c\"\xe2\x01\n\x0e\x46ollowResponse\x12\r\n\x05proof\x18\x01 \x01(\x0c\x12\x10\n\x08\x63omplete\x18\x02 \x01(\x08\x12\r\n\x05looks\x18\x03 \x01(\x08\x12$\n\x05nodes\x18\x04 \x03(\x0b\x32\x15.headgate.v1.PeerNode\x12\x15\n\rremoved_nodes\x18\x05 \x03(\t\x12%\n\x05votes\x18\x06 \x03(\x0b\x32\x16.headgate.v1.PeerVotes\x12+\n\x08\x63ircuits\x18\x07 \x03(\x0b\x32\x19.headgate.v1.PeerCircuits\x12\x0f\n\x07watches\x18\x08 \x01(\x08\"\xd5\x03\n\x08PeerNode\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x11\n\tconnected\x18\x03 \x01(\x08\x12\r\n\x05since\x18\x04 \x01(\x01\x12\x15\n\rsent_revision\x18\x05 \x01(\x03\x12\x18\n\x10\x61pplied_revision\x18\x06 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x07 \x01(\t\x12\x11\n\tlast_seen\x18\x08 \x01(\x01\x12-\n\trejection\x18\t \x01(\x0b\x32\x1a.headgate.v1.PeerRejection\x12&\n\x07leaving\x18\n \x03(\x0b\x32\x15.headgate.v1.InFlight\x12\x17\n\x0fhealth_revision\x18\x0b \x01(\x03\x12\x0c\n\x04slot\x18\x0c \x01(\x11\x12\'\n\x05stats\x18\r \x01(\x0b\x32\x18.headgate.v1.StatsReport\x12(\n\x06resets\x18\x0e \x03(\x0b\x32\x18.headgate.v1.ResetReport\x12\x19\n\x11resets_unreported\x18\x0f \x01(\x08\x12\x15\n\rwithout_redis\x18\x10 \x01(\x08\x12\x0f\n\x07sent_at\x18\x11 \x01(\x01\x12\x12\n\napplied_at\x18\x12 \x01(\x01\x12\x0c\n\x04took\x18\x13 \x01(\x01\"w\n\rPeerRejection\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\n\n\x02\x61t\x18\x03 \x01(\x01\x12&\n\x08problems\x18\x04 \x03(\x0b\x32\x14.headgate.v1.Problem\x12\x10\n\x08withheld\x18\x05 \x01(\x08\"\x97\x01\n\tPeerVotes\x12\x14\n\x0cservice_name\x18\x01 \x01(\t\x12\x13\n\x0binstance_id\x18\x02 \x01(\t\x12\r\n\x05known\x18\x03 \x01(\x0c\x12\x0c\n\x04well\x18\x04 \x01(\x0c\x12\x0b\n\x03ill\x18\x05 \x01(\x0c\x12\x12\n\nlast_check\x18\x06 \x01(\x01\x12\x11\n\tfailed_at\x18\x07 \x01(\x01\x12\x0e\n\x06reason\x18\x08 \x01(\t\"O\n\x0cPeerCircuits\x12\x14\n\x0cservice_name\x18\x01 \x01(\t\x12)\n\x07reports\x18\x02 \x03(\x0b\x32\x18.headgate.v1.PeerCircuit\"G\n\x0bPeerCircuit\x12\x0c\n\x04node\x18\x01 \x01(\t\x12*\n\x06report\x18\x02 \x01(\x0b\x32\x1a.headgate.v1.CircuitReport2\x93\x01\n\x0bPeerService\x12\x43\n\x06\x46ollow\x12\x1a.headgate.v1.FollowRequest\x1a\x1b.headgate.v1.FollowResponse0\x01\x12?\n\x04Lend\x12\x18.headgate.v1.LendRequest\x1a\x19.headgate.v1.LendResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bheadgate_api/v1/peers.proto\x12\x0bheadgate.v1\x1a\x1cheadgate_api/v1/config.proto\x1a\x1cheadgate_api/v1/limits.proto\x1a\x1fheadgate_api/v1/questions.proto\x1a\x1cheadgate_api/v1/status.proto\"R\n\nAskRequest\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12\x0c\n\x04node\x18\x02 \x01(\t\x12\'\n\x08question\x18\x03 \x01(\x0b\x32\x15.headgate.v1.Question\"A\n\x0b\x41skResponse\x12\r\n\x05proof\x18\x01 \x01(\x0c\x12#\n\x06\x61nswer\x18\x02 \x01(\x0b\x32\x13.headgate.v1.Answer\"B\n\x0bLendRequest\x12\r\n\x05nonce\x18\x01 \x01(\x0c\x12$\n\x04\x61sks\x18\x02 \x01(\x0b\x32\x16.headgate.v1.LimitAsks\"I\n\x0cLendResponse\x12\r\n\x05proof\x18\x01 \x01(\x0c\x12*\n\x07\x61nswers\x18\x02 \x01(\x0b\x32\x19.headgate.v1.LimitAnswers\",\n\rFollowRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05nonce\x18\x02 \x01(\x0c\"\xe2\x01\n\x0e\x46ollowResponse\x12\r\n\x05proof\x18\x01 \x01(\x0c\x12\x10\n\x08\x63omplete\x18\x02 \x01(\x08\x12\r\n\x05looks\x18\x03 \x01(\x08\x12$\n\x05nodes\x18\x04 \x03(\x0b\x32\x15.headgate.v1.PeerNode\x12\x15\n\rremoved_nodes\x18\x05 \x03(\t\x12%\n\x05votes\x18\x06 \x03(\x0b\x32\x16.headgate.v1.PeerVotes\x12+\n\x08\x63ircuits\x18\x07 \x03(\x0b\x32\x19.headgate.v1.PeerCircuits\x12\x0f\n\x07watches\x18\x08 \x01(\x08\"\xd5\x03\n\x08PeerNode\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x11\n\tconnected\x18\x03 \x01(\x08\x12\r\n\x05since\x18\x04 \x01(\x01\x12\x15\n\rsent_revision\x18\x05 \x01(\x03\x12\x18\n\x10\x61pplied_revision\x18\x06 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x07 \x01(\t\x12\x11\n\tlast_seen\x18\x08 \x01(\x01\x12-\n\trejection\x18\t \x01(\x0b\x32\x1a.headgate.v1.PeerRejection\x12&\n\x07leaving\x18\n \x03(\x0b\x32\x15.headgate.v1.InFlight\x12\x17\n\x0fhealth_revision\x18\x0b \x01(\x03\x12\x0c\n\x04slot\x18\x0c \x01(\x11\x12\'\n\x05stats\x18\r \x01(\x0b\x32\x18.headgate.v1.StatsReport\x12(\n\x06resets\x18\x0e \x03(\x0b\x32\x18.headgate.v1.ResetReport\x12\x19\n\x11resets_unreported\x18\x0f \x01(\x08\x12\x15\n\rwithout_redis\x18\x10 \x01(\x08\x12\x0f\n\x07sent_at\x18\x11 \x01(\x01\x12\x12\n\napplied_at\x18\x12 \x01(\x01\x12\x0c\n\x04took\x18\x13 \x01(\x01\"w\n\rPeerRejection\x12\x10\n\x08revision\x18\x01 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\n\n\x02\x61t\x18\x03 \x01(\x01\x12&\n\x08problems\x18\x04 \x03(\x0b\x32\x14.headgate.v1.Problem\x12\x10\n\x08withheld\x18\x05 \x01(\x08\"\x97\x01\n\tPeerVotes\x12\x14\n\x0cservice_name\x18\x01 \x01(\t\x12\x13\n\x0binstance_id\x18\x02 \x01(\t\x12\r\n\x05known\x18\x03 \x01(\x0c\x12\x0c\n\x04well\x18\x04 \x01(\x0c\x12\x0b\n\x03ill\x18\x05 \x01(\x0c\x12\x12\n\nlast_check\x18\x06 \x01(\x01\x12\x11\n\tfailed_at\x18\x07 \x01(\x01\x12\x0e\n\x06reason\x18\x08 \x01(\t\"O\n\x0cPeerCircuits\x12\x14\n\x0cservice_name\x18\x01 \x01(\t\x12)\n\x07reports\x18\x02 \x03(\x0b\x32\x18.headgate.v1.PeerCircuit\"G\n\x0bPeerCircuit\x12\x0c\n\x04node\x18\x01 \x01(\t\x12*\n\x06report\x18\x02 \x01(\x0b\x32\x1a.headgate.v1.CircuitReport2\xd1\x01\n\x0bPeerService\x12\x43\n\x06\x46ollow\x12\x1a.headgate.v1.FollowRequest\x1a\x1b.headgate.v1.FollowResponse0\x01\x12?\n\x04Lend\x12\x18.headgate.v1.LendRequest\x1a\x19.headgate.v1.LendResponse(\x01\x30\x01\x12<\n\x03\x41sk\x12\x17.headgate.v1.AskRequest\x1a\x18.headgate.v1.AskResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'headgate_api.v1.peers_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LENDREQUEST']._serialized_start=134
-  _globals['_LENDREQUEST']._serialized_end=200
-  _globals['_LENDRESPONSE']._serialized_start=202
-  _globals['_LENDRESPONSE']._serialized_end=275
-  _globals['_FOLLOWREQUEST']._serialized_start=277
-  _globals['_FOLLOWREQUEST']._serialized_end=321
-  _globals['_FOLLOWRESPONSE']._serialized_start=324
-  _globals['_FOLLOWRESPONSE']._serialized_end=550
-  _globals['_PEERNODE']._serialized_start=553
-  _globals['_PEERNODE']._serialized_end=1022
-  _globals['_PEERREJECTION']._serialized_start=1024
-  _globals['_PEERREJECTION']._serialized_end=1143
-  _globals['_PEERVOTES']._serialized_start=1146
-  _globals['_PEERVOTES']._serialized_end=1297
-  _globals['_PEERCIRCUITS']._serialized_start=1299
-  _globals['_PEERCIRCUITS']._serialized_end=1378
-  _globals['_PEERCIRCUIT']._serialized_start=1380
-  _globals['_PEERCIRCUIT']._serialized_end=1451
-  _globals['_PEERSERVICE']._serialized_start=1454
-  _globals['_PEERSERVICE']._serialized_end=1601
+  _globals['_ASKREQUEST']._serialized_start=167
+  _globals['_ASKREQUEST']._serialized_end=249
+  _globals['_ASKRESPONSE']._serialized_start=251
+  _globals['_ASKRESPONSE']._serialized_end=316
+  _globals['_LENDREQUEST']._serialized_start=318
+  _globals['_LENDREQUEST']._serialized_end=384
+  _globals['_LENDRESPONSE']._serialized_start=386
+  _globals['_LENDRESPONSE']._serialized_end=459
+  _globals['_FOLLOWREQUEST']._serialized_start=461
+  _globals['_FOLLOWREQUEST']._serialized_end=505
+  _globals['_FOLLOWRESPONSE']._serialized_start=508
+  _globals['_FOLLOWRESPONSE']._serialized_end=734
+  _globals['_PEERNODE']._serialized_start=737
+  _globals['_PEERNODE']._serialized_end=1206
+  _globals['_PEERREJECTION']._serialized_start=1208
+  _globals['_PEERREJECTION']._serialized_end=1327
+  _globals['_PEERVOTES']._serialized_start=1330
+  _globals['_PEERVOTES']._serialized_end=1481
+  _globals['_PEERCIRCUITS']._serialized_start=1483
+  _globals['_PEERCIRCUITS']._serialized_end=1562
+  _globals['_PEERCIRCUIT']._serialized_start=1564
+  _globals['_PEERCIRCUIT']._serialized_end=1635
+  _globals['_PEERSERVICE']._serialized_start=1638
+  _globals['_PEERSERVICE']._serialized_end=1847
 # @@protoc_insertion_point(module_scope)

@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from headgate_api.v1 import config_pb2 as _config_pb2
 from headgate_api.v1 import limits_pb2 as _limits_pb2
+from headgate_api.v1 import questions_pb2 as _questions_pb2
 from headgate_api.v1 import status_pb2 as _status_pb2
 import builtins as _builtins
 import sys
@@ -20,6 +21,58 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+@_typing.final
+class AskRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NONCE_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    QUESTION_FIELD_NUMBER: _builtins.int
+    nonce: _builtins.bytes
+    """In the first message: random, as in FollowRequest."""
+    node: _builtins.str
+    """In the second message, sent after the proof: the question may hold secrets."""
+    @_builtins.property
+    def question(self) -> _questions_pb2.Question: ...
+    def __init__(
+        self,
+        *,
+        nonce: _builtins.bytes = ...,
+        node: _builtins.str = ...,
+        question: _questions_pb2.Question | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["question", b"question"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["node", b"node", "nonce", b"nonce", "question", b"question"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AskRequest: _TypeAlias = AskRequest  # noqa: Y015
+
+@_typing.final
+class AskResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROOF_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
+    proof: _builtins.bytes
+    """In the first message, as in LendResponse."""
+    @_builtins.property
+    def answer(self) -> _questions_pb2.Answer: ...
+    def __init__(
+        self,
+        *,
+        proof: _builtins.bytes = ...,
+        answer: _questions_pb2.Answer | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "proof", b"proof"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AskResponse: _TypeAlias = AskResponse  # noqa: Y015
 
 @_typing.final
 class LendRequest(_message.Message):

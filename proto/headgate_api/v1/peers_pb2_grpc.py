@@ -47,6 +47,11 @@ class PeerServiceStub:
                 request_serializer=headgate__api_dot_v1_dot_peers__pb2.LendRequest.SerializeToString,
                 response_deserializer=headgate__api_dot_v1_dot_peers__pb2.LendResponse.FromString,
                 _registered_method=True)
+        self.Ask = channel.stream_stream(
+                '/headgate.v1.PeerService/Ask',
+                request_serializer=headgate__api_dot_v1_dot_peers__pb2.AskRequest.SerializeToString,
+                response_deserializer=headgate__api_dot_v1_dot_peers__pb2.AskResponse.FromString,
+                _registered_method=True)
 
 
 class PeerServiceServicer:
@@ -72,6 +77,14 @@ class PeerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Ask(self, request_iterator, context):
+        """One question to a data plane that is connected to the called control plane; authorized in the same way. The caller
+        ends the stream when it wants no more answers.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PeerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -84,6 +97,11 @@ def add_PeerServiceServicer_to_server(servicer, server):
                     servicer.Lend,
                     request_deserializer=headgate__api_dot_v1_dot_peers__pb2.LendRequest.FromString,
                     response_serializer=headgate__api_dot_v1_dot_peers__pb2.LendResponse.SerializeToString,
+            ),
+            'Ask': grpc.stream_stream_rpc_method_handler(
+                    servicer.Ask,
+                    request_deserializer=headgate__api_dot_v1_dot_peers__pb2.AskRequest.FromString,
+                    response_serializer=headgate__api_dot_v1_dot_peers__pb2.AskResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -143,6 +161,33 @@ class PeerService:
             '/headgate.v1.PeerService/Lend',
             headgate__api_dot_v1_dot_peers__pb2.LendRequest.SerializeToString,
             headgate__api_dot_v1_dot_peers__pb2.LendResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Ask(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/headgate.v1.PeerService/Ask',
+            headgate__api_dot_v1_dot_peers__pb2.AskRequest.SerializeToString,
+            headgate__api_dot_v1_dot_peers__pb2.AskResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,6 +45,10 @@ class PeerServiceStub:
     """Asks about limits that the called control plane owns, from data planes that are connected to the caller; authorized
     in the same way. If it does not own a limit, it answers the ask with epoch 0.
     """
+    Ask: _grpc.StreamStreamMultiCallable[_peers_pb2.AskRequest, _peers_pb2.AskResponse]
+    """One question to a data plane that is connected to the called control plane; authorized in the same way. The caller
+    ends the stream when it wants no more answers.
+    """
 
 @_typing.type_check_only
 class PeerServiceAsyncStub(PeerServiceStub):
@@ -62,6 +66,10 @@ class PeerServiceAsyncStub(PeerServiceStub):
     Lend: _aio.StreamStreamMultiCallable[_peers_pb2.LendRequest, _peers_pb2.LendResponse]  # type: ignore[assignment]
     """Asks about limits that the called control plane owns, from data planes that are connected to the caller; authorized
     in the same way. If it does not own a limit, it answers the ask with epoch 0.
+    """
+    Ask: _aio.StreamStreamMultiCallable[_peers_pb2.AskRequest, _peers_pb2.AskResponse]  # type: ignore[assignment]
+    """One question to a data plane that is connected to the called control plane; authorized in the same way. The caller
+    ends the stream when it wants no more answers.
     """
 
 class PeerServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -89,6 +97,16 @@ class PeerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_peers_pb2.LendResponse], _abc.AsyncIterator[_peers_pb2.LendResponse]]:
         """Asks about limits that the called control plane owns, from data planes that are connected to the caller; authorized
         in the same way. If it does not own a limit, it answers the ask with epoch 0.
+        """
+
+    @_abc_1.abstractmethod
+    def Ask(
+        self,
+        request_iterator: _MaybeAsyncIterator[_peers_pb2.AskRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_peers_pb2.AskResponse], _abc.AsyncIterator[_peers_pb2.AskResponse]]:
+        """One question to a data plane that is connected to the called control plane; authorized in the same way. The caller
+        ends the stream when it wants no more answers.
         """
 
 def add_PeerServiceServicer_to_server(servicer: PeerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -9,7 +9,8 @@ import re
 import ssl
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import httpx
 from headgate.cli.causes import explain
 from headgate.cli.credentials import Credentials, Login
 from headgate.cli.demo import login_command
+from headgate.cli.event_stream import Event, events_of
 from headgate.cli.failure import INTERRUPTED, Failure
 from headgate.cli.render import printable
 
@@ -131,6 +133,24 @@ class AdminApi:
         return self._ask(
             "POST", api_path(*path), content=content, headers=headers, params=query, timeout=timeout
         )
+
+    @contextmanager
+    def events(self, *path: str, query: Mapping[str, str] | None = None) -> Iterator[Iterator[Event]]:
+        """The server-sent events at a path, as they come, within the block."""
+        token, username, _ = self.present()
+        headers = {"Authorization": f"Bearer {token}", "Accept": "text/event-stream"}
+        try:
+            with self._client.stream("GET", api_path(*path), params=query, headers=headers) as response:
+                if not response.is_success:
+                    response.read()
+                    self._read(self._permitted(response, username))
+                yield events_of(response.iter_lines())
+        except httpx.ConnectError as error:
+            raise Unreachable(
+                f"cannot reach the control plane at {self.url}: {explain(error)}{_OTHER}"
+            ) from error
+        except httpx.HTTPError as error:
+            raise Unreachable(f"the connection to {self.url} broke: try again") from error
 
     def health(self) -> Any:
         """The answer of the control plane's /health; needs no login."""

@@ -14,6 +14,7 @@ from headgate.cli import (
     contexts,
     deletion,
     editing,
+    explaining,
     limits,
     patching,
     reading,
@@ -21,6 +22,7 @@ from headgate.cli import (
     register,
     resources,
     status,
+    tapping,
     tokens,
 )
 from headgate.cli.completion import complete_service
@@ -108,6 +110,8 @@ def show_status(ctx: typer.Context, output: OutputOption = Output.TABLE) -> None
     show(output, seen, lambda: status.print_status(seen))
 
 
+app.command()(shared(explaining.explain))
+app.command()(shared(tapping.tap))
 app.add_typer(tokens.app, name="token")
 app.add_typer(certs.app, name="certs")
 

@@ -44,6 +44,7 @@ async def test_everything_is_created_once() -> None:
     assert [found.resource.name for found in await commands.list("scope")] == [
         "gateway:admin",
         "gateway:read",
+        "gateway:tap",
     ]
     assert [found.resource.name for found in await commands.list("user")] == ["admin"]
     assert (await commands.get("route", "headgate-api")).resource.name == "headgate-api"
@@ -62,7 +63,11 @@ async def test_all_share_one_key_and_the_first_user_can_log_in() -> None:
     await second.startup.run()
     assert first.parts.grants is not None
     tokens = await first.parts.grants.password("admin", "adminpass")
-    assert second.parts.issuer().verify(tokens.access_token).scopes == {"gateway:read", "gateway:admin"}
+    assert second.parts.issuer().verify(tokens.access_token).scopes == {
+        "gateway:read",
+        "gateway:admin",
+        "gateway:tap",
+    }
 
 
 async def test_what_an_operator_changed_stays() -> None:
