@@ -35,6 +35,10 @@ TRIES = 3
 LOOK_AGAIN = 300.0
 """Seconds before the stream is tried again at a control plane that did not know it."""
 
+_LOST = "Internal error from Core"
+"""What gRPC itself makes of the control plane's reason to end a stream on which a message is being sent. The next
+stream gets the reason again."""
+
 Metadata = tuple[tuple[str, str], ...]
 State = tuple[float, bool, bool]
 """ttl, removed, draining."""
@@ -45,7 +49,8 @@ class Unsupported(Exception):
 
 
 class Replaced(Exception):
-    """The stream was closed because there is another credential: renew over the one that took its place."""
+    """The stream was closed because there is another credential, or ended for a reason that was lost: renew over the
+    one that takes its place."""
 
 
 class LeaseEnded(Exception):
@@ -177,13 +182,19 @@ class Stream:
             while isinstance(answer := await self._call.read(), pb.KeepRegisteredResponse):
                 self._answered(answer)
         except grpc.aio.AioRpcError as ended:
-            unknown = ended.code() is grpc.StatusCode.UNIMPLEMENTED
-            error = Unsupported() if unknown else self._translate(ended)
+            error = self._reason(ended)
         except asyncio.CancelledError:
             if (task := asyncio.current_task()) is not None and task.cancelling():
                 raise
         finally:
             self._end(error)
+
+    def _reason(self, ended: grpc.aio.AioRpcError) -> Exception:
+        if ended.code() is grpc.StatusCode.UNIMPLEMENTED:
+            return Unsupported()
+        if ended.code() is grpc.StatusCode.INTERNAL and ended.details() == _LOST:
+            return Replaced()
+        return self._translate(ended)
 
     def _answered(self, answer: pb.KeepRegisteredResponse) -> None:
         told = {state.lease_id: state for state in answer.states}

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from unittest.mock import AsyncMock
 
 import pytest
+from grpc import StatusCode
+from grpc.aio import AioRpcError, Metadata
 
-from headgate import Forbidden, ServiceDefinition, Unauthenticated, Unavailable
+from headgate import Forbidden, HeadgateError, ServiceDefinition, Unauthenticated, Unavailable
 from headgate.keep_alives import Replaced, Stream
 from headgate.keeper import Keeper
 from headgate.models import RegistrationRequest
@@ -258,6 +261,16 @@ async def test_a_lease_that_is_given_up_is_released(registry: FakeRegistry) -> N
     assert keeper.lease is None
     await eventually(lambda: registry.streams == 0)
     await transport.close()
+
+
+async def test_a_reason_that_grpc_has_lost_is_asked_for_again() -> None:
+    """Under load, a stream that ends while it is written to."""
+    lost = AioRpcError(StatusCode.INTERNAL, Metadata(), Metadata(), "Internal error from Core", "")
+    call = SimpleNamespace(read=AsyncMock(side_effect=lost), write=AsyncMock(), cancel=lambda: None)
+    stream = Stream(call, "the control plane", lambda error: HeadgateError(str(error)), TTL)
+    with pytest.raises(Replaced):
+        await stream.renew(holding(1), TTL)
+    await stream.close()
 
 
 async def test_a_watch_is_opened_anew_although_the_event_loops_timer_ends_early(
