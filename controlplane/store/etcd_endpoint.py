@@ -25,6 +25,8 @@ OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 2_000),
     ("grpc.max_reconnect_backoff_ms", 1_000),
+    # So is one that returns with another address, as a pod does: gRPC would not resolve its name again for 30 s.
+    ("grpc.dns_min_time_between_resolutions_ms", 1_000),
     # etcd may answer a watch that lags with a thousand revisions in one message.
     ("grpc.max_receive_message_length", -1),
     # Connections of our own: no proxy, no configuration by DNS, nothing shared with other channels.

@@ -34,6 +34,8 @@ _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 2_000),
     ("grpc.max_reconnect_backoff_ms", 2_000),
+    # A control plane may return with another address: gRPC would not resolve its name again for 30 s.
+    ("grpc.dns_min_time_between_resolutions_ms", 1_000),
     ("grpc.use_local_subchannel_pool", 1),
     # The whole view of a big fleet in one message.
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),

@@ -109,6 +109,7 @@ def test_the_documented_backup_and_restore(complete: Complete, shell: Session) -
     routes = complete.administrator.names("routes")
     assert "in-the-snapshot" in routes
     assert "later" not in routes
-    complete.administrator.apply(route("after-the-restore"))
+    # The other control plane may find its connections broken at this moment.
+    eventually_now(lambda: applied(complete, "after-the-restore"), within=15, every=1)
     assert complete.administrator.get(f"http://{DATA_PLANE}/later") == 404
     assert complete.administrator.get(f"http://{DATA_PLANE}/after-the-restore") == 503
