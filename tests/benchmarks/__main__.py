@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from demo.processes import ROOT, StartError
-from tests.benchmarks import bed, bulk, change, connections, latency, report, tables, throughput
+from tests.benchmarks import bed, bulk, change, connections, latency, report, tables, telemetry, throughput
 from tests.benchmarks.bed import Bed
 from tests.benchmarks.contenders import find
 from tests.benchmarks.figures import Part
@@ -26,6 +26,7 @@ from tests.benchmarks.rounds import NORMAL, QUICK, Rounds
 Measure = Callable[[Bed, Rounds], Part]
 PARTS: Mapping[str, tuple[Measure, float]] = {
     "policy": (throughput.measure, 4.0),
+    "telemetry": (telemetry.measure, 4.0),
     "connections": (connections.measure, 4.0),
     "latency": (latency.measure, 4.0),
     "bulk": (bulk.measure, 2.0),

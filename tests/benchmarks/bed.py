@@ -5,12 +5,19 @@ from __future__ import annotations
 import contextlib
 import signal
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
 from tests.benchmarks import stack
-from tests.benchmarks.contenders import Contender, Missing, start_sink, start_upstream, write_certificate
+from tests.benchmarks.contenders import (
+    Contender,
+    Missing,
+    start_collector,
+    start_sink,
+    start_upstream,
+    write_certificate,
+)
 from tests.benchmarks.peers import PEERS
 from tests.benchmarks.stack import Stack
 
@@ -62,6 +69,19 @@ class Bed:
         node, contender = stack.plain_python(self.gateway)
         self._cleanup.callback(node.stop)
         return contender
+
+    def beside(self, name: str, settings: Mapping[str, str]) -> Contender:
+        """A further data plane of the gateway's control plane, as it is shipped, with these settings."""
+        node, contender = stack.beside(self.gateway, name, {**stack.as_shipped(), **settings})
+        self._cleanup.callback(node.stop)
+        return contender
+
+    @cached_property
+    def collector(self) -> int:
+        """The port of a collector of OpenTelemetry."""
+        process, port = start_collector(self.folder)
+        self._cleanup.callback(process.stop)
+        return port
 
     @cached_property
     def large(self) -> Stack:

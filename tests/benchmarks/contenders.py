@@ -97,6 +97,16 @@ def start_sink(folder: Path) -> tuple[Process, int]:
     return process, port
 
 
+def start_collector(folder: Path) -> tuple[Process, int]:
+    """A collector of OpenTelemetry, away from the proxies' CPU."""
+    port = free_port()
+    argv = [sys.executable, "-m", "tests.benchmarks.collector", str(port)]
+    process = start("collector", argv, {}, folder)
+    wait_until(_listens(port), process)
+    pin(process.pid, OTHER_CPUS)
+    return process, port
+
+
 def ready(name: str, process: Process, port: int, tls_port: int = 0) -> Contender:
     """The proxy that this process is, on the proxies' CPU."""
     wait_until(_listens(port), process)

@@ -36,6 +36,8 @@ GOALS: Mapping[str, Goal] = {
     "policy_rps_over_nginx_plain": Goal(0.95, 1.05),
     "policy_cpu_over_nginx_plain": Goal(0.75, 1.0),
     "policy_on_over_off": Goal(0.97, 0.99),
+    "telemetry_1_percent_over_off": Goal(0.93, 0.98),
+    "telemetry_100_percent_over_off": Goal(0.4, 0.6),
     "policy_rps_new_heads_over_envoy": Goal(2.0, 2.6),
     "new_connection_cpu_over_nginx": Goal(0.6, 0.8),
     "https_keep_alive_cpu_over_nginx": Goal(0.75, 0.9),

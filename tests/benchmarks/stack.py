@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -146,12 +147,20 @@ def running(
 
 def plain_python(stack: Stack) -> tuple[Process, Contender]:
     """A second data plane of the same control plane, not compiled."""
+    return beside(stack, "headgate uncompiled", {})
+
+
+def beside(stack: Stack, name: str, settings: Mapping[str, str]) -> tuple[Process, Contender]:
+    """A further data plane of the same control plane, to be asked for the whole policy."""
     dataplane = DataPlane(
-        stack.controlplane.grpc, stack.controlplane.secrets, name="plain-python", settings=NO_LIMIT
+        stack.controlplane.grpc,
+        stack.controlplane.secrets,
+        name=re.sub("[^a-z0-9]+", "-", name).strip("-"),
+        settings={**NO_LIMIT, **settings},
     )
     node = dataplane.start(stack.folder, wait=True)
     pin(node.pid, PROXY_CPUS)
-    return node, Contender("headgate uncompiled", dataplane.url, node)
+    return node, Contender(name, dataplane.url, node)
 
 
 def secured(certificate: tuple[Path, Path] | None) -> dict[str, str]:
