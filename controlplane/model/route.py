@@ -80,6 +80,8 @@ class Route(Resource):
         "sticky": IGNORABLE,
         "request_headers": Narrows("routes.edits"),
         "response_headers": Narrows("routes.edits"),
+        # A data plane that ignores it traces another share.
+        "trace_sampling": IGNORABLE,
         # The other status refuses the request, too.
         "method_miss": IGNORABLE,
         # A data plane that ignores it serves the route on its own port.
@@ -209,6 +211,15 @@ class Route(Resource):
         ),
         Unique,
     ] = ()
+
+    trace_sampling: Annotated[
+        float | None,
+        Field(
+            ge=0,
+            le=1,
+            description="Share of the traces begun by its requests that are recorded; by default the data plane's.",
+        ),
+    ] = None
 
     def outdated(self) -> Iterable[Problem]:
         """Methods that the gateway does not serve."""

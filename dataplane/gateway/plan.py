@@ -15,6 +15,7 @@ from dataplane.gateway.policy.resources import Limit, LimitMode, Route, Service
 from dataplane.gateway.redis_checks import RedisChecks
 from dataplane.gateway.store import Store
 from dataplane.gateway.variables import prepared
+from dataplane.proxy.fields.trace import threshold
 
 _CONNECT_ONLY: Final = frozenset({retry.CONNECT})
 
@@ -80,6 +81,8 @@ class Plan(Side):
                 self.request_edits = prepared(forwarding.request_edits)
             if forwarding.response_edits is not None:
                 self.response_edits = prepared(forwarding.response_edits)
+        if route.trace_sampling is not None:
+            self.sampled = threshold(route.trace_sampling)
         self.max_body = route.max_body_bytes
         if service is not None:
             timeouts, retries = service.timeouts, service.retries

@@ -68,6 +68,7 @@ class Forwarding:
         "response_edits",
         "response_timeout",
         "route_name",
+        "sampled",
         "service_name",
         "total_timeout",
         "withheld",
@@ -89,6 +90,8 @@ class Forwarding:
         """Bytes of a request's body."""
         self.replays = False
         """A request may go to another instance after its body has been sent: keep the body."""
+        self.sampled: bytes | None = None
+        """Threshold (`fields.trace.threshold`) of traces that begin with its requests; None: that of the worker."""
         self.withheld: frozenset[bytes] | None = None
         """Names, lower case, of response fields for the gateway (`Decider.told`), which the client does not get."""
 

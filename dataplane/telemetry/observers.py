@@ -44,10 +44,10 @@ class Tracing:
     def finished(self, exchange: Exchange) -> None:
         """Pass it on, and write its spans if it is in the sample."""
         self._inner.finished(exchange)
-        if is_sampled(exchange.request, exchange.request_id, self._sampled) and not _is_builtin(exchange):
+        plan = exchange.plan
+        if _is_sampled(exchange, self._sampled) and not _is_builtin(exchange):
             ids = SpanIds(exchange)
             self._outbox.add(*self._spans.spans(exchange, ids))
-            plan = exchange.plan
             if exchange.sent_at and plan is not None:
                 bucket = bisect_left(LATENCY_BOUNDS, exchange.ended - exchange.started)
                 self._seen[plan.service_name, bucket] = exchange, ids
@@ -104,8 +104,14 @@ class AccessRecords:
         """Pass it on, and write its record."""
         self._inner.finished(exchange)
         if self._logged is ALWAYS or is_logged(exchange, self._logged):
-            sampled = is_sampled(exchange.request, exchange.request_id, self._sampled)
-            self._outbox.add(self._records.record(exchange, sampled), 1)
+            self._outbox.add(self._records.record(exchange, _is_sampled(exchange, self._sampled)), 1)
+
+
+def _is_sampled(exchange: Exchange, sampled: bytes) -> bool:
+    """Whether its traceparent says so upstream; `sampled` is the threshold for routes without one of their own."""
+    plan = exchange.plan
+    own = sampled if plan is None or plan.sampled is None else plan.sampled
+    return is_sampled(exchange.request, exchange.request_id, own)
 
 
 def _is_builtin(exchange: Exchange) -> bool:

@@ -30,6 +30,7 @@ def read_route(resource: pb.Resource, check: Checker) -> UnlinkedRoute:
         check.wrong("scopes", "must be empty on a public route, whose requests need no token")
     if body.timeout:
         check.above_zero("timeout", body.timeout)
+    check.between("trace_sampling", body.trace_sampling, 0, 1)
     if body.method_miss not in _MISSES:
         check.wrong("method_miss", f"must be 404 or 405, not {body.method_miss}")
     # A method that the gateway does not serve is accepted: no request with it reaches a route. Control planes refuse it
@@ -60,6 +61,7 @@ def read_route(resource: pb.Resource, check: Checker) -> UnlinkedRoute:
         upgrades=check.each(
             "upgrades", body.upgrades, _UPGRADE, "a protocol that a connection may change to"
         ),
+        trace_sampling=body.trace_sampling if body.HasField("trace_sampling") else None,
         listeners=tuple(check.name(f"listeners[{at}]", name) for at, name in enumerate(body.listeners)),
     )
     return UnlinkedRoute(route, tuple(body.rate_limits))

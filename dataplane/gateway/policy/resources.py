@@ -244,6 +244,8 @@ class Route:
     """Protocols a connection may change to, lower case; any other wish is ignored (RFC 9110 section 7.8)."""
     listeners: tuple[str, ...] = ()
     """The listeners that serve it; empty: all of them."""
+    trace_sampling: float | None = None
+    """Share of the traces begun by its requests that are recorded; None: that of the data plane."""
 
     @property
     def services(self) -> tuple[str, ...]:

@@ -52,7 +52,7 @@ class RequestWriter:
             identity.rendered,
             exchange.request_id,
             default_authority,
-            self._sampled,
+            self._sampled if plan is None or plan.sampled is None else plan.sampled,
             self._via,
             plan.authority if plan is not None else b"",
             None

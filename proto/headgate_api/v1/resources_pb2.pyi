@@ -539,6 +539,7 @@ class Route(_message.Message):
     REWRITE_HOST_FIELD_NUMBER: _builtins.int
     REQUEST_HEADERS_FIELD_NUMBER: _builtins.int
     RESPONSE_HEADERS_FIELD_NUMBER: _builtins.int
+    TRACE_SAMPLING_FIELD_NUMBER: _builtins.int
     prefix: _builtins.str
     """Exactly one of prefix, path and path_regex is set. A prefix matches whole path segments."""
     path: _builtins.str
@@ -562,6 +563,8 @@ class Route(_message.Message):
     """Replaces the whole path that is sent upstream; empty leaves it."""
     rewrite_host: _builtins.str
     """Host that is sent upstream; empty leaves it."""
+    trace_sampling: _builtins.float
+    """Share of the traces begun by its requests that are recorded, 0 to 1; unset means that of the data plane."""
     @_builtins.property
     def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Host names without port, lower case; empty matches every host. "*.example.org" matches one or more leading labels."""
@@ -646,12 +649,15 @@ class Route(_message.Message):
         rewrite_host: _builtins.str = ...,
         request_headers: Global___HeaderEdits | None = ...,
         response_headers: Global___HeaderEdits | None = ...,
+        trace_sampling: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["redirect", b"redirect", "request_headers", b"request_headers", "respond", b"respond", "response_headers", b"response_headers", "rewrite_regex", b"rewrite_regex", "sticky", b"sticky"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_trace_sampling", b"_trace_sampling", "redirect", b"redirect", "request_headers", b"request_headers", "respond", b"respond", "response_headers", b"response_headers", "rewrite_regex", b"rewrite_regex", "sticky", b"sticky", "trace_sampling", b"trace_sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["headers", b"headers", "hosts", b"hosts", "listeners", b"listeners", "max_body_bytes", b"max_body_bytes", "method_miss", b"method_miss", "methods", b"methods", "path", b"path", "path_regex", b"path_regex", "prefix", b"prefix", "public", b"public", "query", b"query", "rate_limits", b"rate_limits", "redirect", b"redirect", "request_headers", b"request_headers", "respond", b"respond", "response_headers", b"response_headers", "rewrite", b"rewrite", "rewrite_full", b"rewrite_full", "rewrite_host", b"rewrite_host", "rewrite_regex", b"rewrite_regex", "scopes", b"scopes", "service_name", b"service_name", "services", b"services", "sticky", b"sticky", "strip_prefix", b"strip_prefix", "timeout", b"timeout", "upgrades", b"upgrades"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_trace_sampling", b"_trace_sampling", "headers", b"headers", "hosts", b"hosts", "listeners", b"listeners", "max_body_bytes", b"max_body_bytes", "method_miss", b"method_miss", "methods", b"methods", "path", b"path", "path_regex", b"path_regex", "prefix", b"prefix", "public", b"public", "query", b"query", "rate_limits", b"rate_limits", "redirect", b"redirect", "request_headers", b"request_headers", "respond", b"respond", "response_headers", b"response_headers", "rewrite", b"rewrite", "rewrite_full", b"rewrite_full", "rewrite_host", b"rewrite_host", "rewrite_regex", b"rewrite_regex", "scopes", b"scopes", "service_name", b"service_name", "services", b"services", "sticky", b"sticky", "strip_prefix", b"strip_prefix", "timeout", b"timeout", "trace_sampling", b"trace_sampling", "upgrades", b"upgrades"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__trace_sampling: _TypeAlias = _typing.Literal["trace_sampling"]  # noqa: Y015
+    _WhichOneofArgType__trace_sampling: _TypeAlias = _typing.Literal["_trace_sampling", b"_trace_sampling"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__trace_sampling) -> _WhichOneofReturnType__trace_sampling | None: ...
 
 Global___Route: _TypeAlias = Route  # noqa: Y015
 

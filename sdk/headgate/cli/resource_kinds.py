@@ -59,6 +59,7 @@ RESOURCES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
             "max_body_bytes",
             "upgrades",
             "listeners",
+            "trace_sampling",
             "description",
             "labels",
         ),

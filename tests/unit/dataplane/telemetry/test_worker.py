@@ -22,7 +22,7 @@ from dataplane.telemetry.measured import active_requests
 from dataplane.telemetry.outbox import read_frame
 from dataplane.telemetry.worker import WorkerTelemetry
 from tests.unit.dataplane.observe.exchanges import REQUEST_ID, exchange
-from tests.unit.dataplane.telemetry.test_spans import traced
+from tests.unit.dataplane.telemetry.test_spans import plan, traced
 
 
 class Seen:
@@ -74,6 +74,16 @@ def test_requests_in_the_sample_are_written(ratio: float, spans: list[str]) -> N
     made = exchange(sent_at=0.0, request_id=REQUEST_ID[:16] + b"f" * 16)
     telemetry.observer.finished(made)
     assert seen.exchanges == [made] and not seen.frames
+    telemetry.flush()
+    assert seen.spans() == spans
+
+
+@pytest.mark.parametrize(("own", "spans"), [(None, []), (1.0, ["GET /orders/*"]), (0.0, [])])
+def test_a_route_may_have_a_share_of_its_own(own: float | None, spans: list[str]) -> None:
+    seen = Seen()
+    telemetry = WorkerTelemetry(options(ratio=0.0, traces=True), seen, seen)
+    made = traced(plan=plan(prefix="/orders", trace_sampling=own), sent_at=0.0)
+    telemetry.observer.finished(made)
     telemetry.flush()
     assert seen.spans() == spans
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -160,6 +161,7 @@ def test_a_route() -> None:
         timeout=2.5,
         max_body_bytes=0,
         upgrades=["websocket"],
+        trace_sampling=0.0,
     )
     route = policy.Route(
         "orders",
@@ -173,14 +175,18 @@ def test_a_route() -> None:
         timeout=2.5,
         max_body_bytes=None,
         upgrades=("websocket",),
+        trace_sampling=0.0,
     )
     assert decode(resource) == UnlinkedRoute(route, ("burst",))
+    resource.route.ClearField("trace_sampling")
+    assert decode(resource) == UnlinkedRoute(replace(route, trace_sampling=None), ("burst",))
 
 
 @pytest.mark.parametrize(
     ("fields", "wrong"),
     [
         ({"prefix": ""}, "prefix"),
+        ({"trace_sampling": 1.5}, "trace_sampling"),
         ({"prefix": "/a", "path": "/b"}, "prefix"),
         ({"prefix": "orders"}, "prefix"),
         ({"prefix": "/a", "path_regex": "/b"}, "prefix"),

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from dataplane.proxy.exchange import Exchange
+from dataplane.proxy.exchange import Exchange, Forwarding
 from dataplane.proxy.fields.trace import read_traceparent, threshold
 from dataplane.proxy.http1.request import read_request
 from dataplane.proxy.http1.request_writer import (
@@ -184,3 +184,13 @@ def test_a_started_trace_is_recorded_by_its_id(ratio: float, span: bytes, flags:
     said = started(request_id, threshold(ratio))
     assert said == b"\r\ntraceparent: 00-%b-%b-%b" % (request_id, span, flags)
     assert read_traceparent(said.partition(b": ")[2]) == Context(request_id, flags, span)
+
+
+@pytest.mark.parametrize(("ratio", "flags"), [(None, b"00"), (1.0, b"01"), (0.0, b"00")])
+def test_a_route_may_have_a_share_of_its_own(ratio: float | None, flags: bytes) -> None:
+    made = request()
+    begun = exchange(made)
+    begun.plan = Forwarding("orders", "orders")
+    begun.plan.sampled = None if ratio is None else threshold(ratio)
+    head = RequestWriter(trace_sampling=0.0).head(begun, made, b"")
+    assert b"\r\ntraceparent: 00-%b-%b-%b\r\n" % (ID, ID[16:], flags) in head
