@@ -44,6 +44,7 @@ from controlplane.identity import (
     ClusterKeys,
     Hasher,
     PeerSecret,
+    Sealer,
     ServiceAccounts,
     SharedTokens,
     UnusableFile,
@@ -162,7 +163,8 @@ async def running(
         stack.push_async_callback(store.close)
         hasher, watcher, fleet = Hasher(), Watcher(store), Fleet(settle=SETTLE)
         hub = Hub(watcher, fleet)
-        commands = Commands(store, hasher, time.time, watcher, settings.max_routes)
+        sealer = Sealer(settings.secret_key.get_secret_value())
+        commands = Commands(store, hasher, time.time, watcher, settings.max_routes, sealer.seal)
         parts = Parts(
             commands,
             watcher,
@@ -276,6 +278,7 @@ async def _serve_rpc(
             rules=rules,
             accounts=parts.accounts,
             questions=questions,
+            unseal=Sealer(settings.secret_key.get_secret_value()).opened,
         )
     except CannotListen as error:
         raise StartError(f"GRPC_LISTEN: {error}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 from prometheus_client.exposition import choose_encoder
@@ -14,6 +15,7 @@ from controlplane.api.parts import Parts
 from controlplane.api.shapes.base import moment
 from controlplane.api.shapes.server import HealthShape, ReadyShape
 from controlplane.distribute.watcher import FULL, Watcher
+from controlplane.model.certificate import Certificate, ending
 from controlplane.model.discovered import State
 
 _TEXT = {"type": "string"}
@@ -51,6 +53,16 @@ def _of_the_store(parts: Parts) -> list[str]:
     return [*found, *((str(too_many),) if too_many else ())]
 
 
+def _of_certificates(parts: Parts) -> list[str]:
+    """Certificates that have ended, or end soon."""
+    current = parts.watcher.current
+    stamped = current.resources.values() if current is not None else ()
+    found = (one.resource for one in stamped if isinstance(one.resource, Certificate))
+    warned = [f"certificate {name!r} {detail}" for name, detail in ending(found, time.time())]
+    more = len(warned) - MOST_NAMED
+    return [*warned[:MOST_NAMED], *((f"and {more} more certificates that end soon",) if more > 0 else ())]
+
+
 async def health(call: Call) -> Response:
     """Always 200: a restart would mend neither the store nor its content."""
     watcher = call.parts.watcher
@@ -63,6 +75,7 @@ async def health(call: Call) -> Response:
         store="ok" if watcher.connected else "does not answer",
         revision=watcher.revision,
         problems=list(dict.fromkeys(problems)),
+        warnings=_of_certificates(call.parts),
     )
     return model_answer(shape)
 

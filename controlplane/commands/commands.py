@@ -7,26 +7,28 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from controlplane import aside
 from controlplane.commands.counts import Workers
 from controlplane.commands.errors import Kept, NotFound, Occupied, Receipt, Registration, UnknownService
-from controlplane.commands.executor import Executor, Follower
+from controlplane.commands.executor import Executor, Follower, Seal
 from controlplane.commands.keeping import Keeping
 from controlplane.commands.past import past_resources
 from controlplane.commands.plan import Done, Planner, PlanView, Q
 from controlplane.commands.plans import configuration, holders, own, registry, rollback
 from controlplane.identity.passwords import Hasher
+from controlplane.model.certificate import Certificate, ending
 from controlplane.model.document import MOST_WARNINGS, read_document, read_named, weight
 from controlplane.model.history import RECORDS, Edit, Record
 from controlplane.model.lineage import Lineage
 from controlplane.model.listed import Listed
-from controlplane.model.problems import InconsistentConfig
+from controlplane.model.problems import InconsistentConfig, Problem, join
 from controlplane.model.resources import Instance, Resource, ResourceId, Service, Tls, User
 from controlplane.model.snapshot import Snapshot
 from controlplane.model.stored import Stamped, decode, key_of
+from controlplane.model.validate import Declared
 from controlplane.store import Conflict, LeaseGone, Store, StoreError
 from headgate_api.bounds import MOST_ROUTES
 
@@ -50,9 +52,10 @@ class Commands:
         clock: Callable[[], float],
         follower: Follower | None = None,
         most_routes: int = MOST_ROUTES,
+        seal: Seal | None = None,
     ) -> None:
         """As for `Executor`."""
-        self.executor = Executor(store, hasher, clock, follower, most_routes)
+        self.executor = Executor(store, hasher, clock, follower, most_routes, seal)
         self._keeping = Keeping(store, self.executor, follower)
         self._workers = Workers(store)
         self.counts = self._keeping.counts
@@ -106,8 +109,9 @@ class Commands:
         request = configuration.Apply(author=author, document=read, force=force, dry_run=dry_run)
         done = await self.executor.run(configuration.apply, request)
         warnings = read.warnings() if few else await aside.change(read.warnings)
+        ends = tuple(_ending(read.declared, self._clock()))
         aside.retire(read.declared)
-        warnings = (*warnings, *done.receipt.overlaps)[:MOST_WARNINGS]
+        warnings = (*ends, *warnings, *done.receipt.overlaps)[:MOST_WARNINGS]
         return Receipt(done.revision, done.receipt.changes, warnings, done.unfinished)
 
     async def create(self, kind: str, body: object, *, author: str) -> Stamped:
@@ -412,3 +416,11 @@ class Commands:
         """
         request = own.BuildIn(author=author, resources=resources, switched_off=switched_off, tls=tls)
         await self.executor.run(own.build_in, request)
+
+
+def _ending(declared: Iterable[Declared], now: float) -> Iterator[Problem]:
+    """Warnings about certificates that have ended, or end soon."""
+    for item in declared:
+        if isinstance(item.resource, Certificate):
+            for _, detail in ending([item.resource], now):
+                yield Problem(join(item.where, "certificate"), detail)

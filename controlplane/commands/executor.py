@@ -48,6 +48,8 @@ TURN = 5.0
 silent."""
 LONGEST_AUTHOR = 128
 
+Seal = Callable[[str], str]
+"""Encrypts the private key of a certificate for the store."""
 NOT_HASHED = "not hashed"
 """Placeholder for the hash of a new password in a dry run."""
 
@@ -72,12 +74,14 @@ class Executor:
         clock: Callable[[], float],
         follower: Follower | None = None,
         most_routes: int = MOST_ROUTES,
+        seal: Seal | None = None,
     ) -> None:
         """`clock` gives Unix seconds. With a `follower`, changes do not read the whole store. `most_routes`: as data
-        planes take."""
+        planes take. Without `seal`, no private keys are taken."""
         self.store = store
         self.history = HistoryWriter(store)
         self._hasher = hasher
+        self._seal = seal or _refuse
         self._clock = clock
         self._follower = follower
         self._most_routes = most_routes
@@ -92,7 +96,7 @@ class Executor:
 
         Raises what the planner raises, Conflict after some tries, and the store's errors.
         """
-        needs = _Needs(self.store, self._hasher)
+        needs = _Needs(self.store, self._hasher, self._seal)
         try:
             async with self._turn_of(request):
                 return await self._run(planner, request, needs)
@@ -257,11 +261,12 @@ class _Needs:
     """Inputs for the plan of one request: hashed passwords, leases. Each is obtained once, however often the request
     is planned."""
 
-    def __init__(self, store: Store, hasher: Hasher) -> None:
+    def __init__(self, store: Store, hasher: Hasher, seal: Seal) -> None:
         self.lease = self.plan_lease = 0
         """As in the request. 0 when there is none, or when it holds what was written."""
         self._store = store
         self._hasher = hasher
+        self._seal = seal
         self._hashes: dict[Password, str] = {}
         self._fresh: dict[str, str] = {}
         self._plans: list[Plan[Any]] = []
@@ -309,6 +314,8 @@ class _Needs:
     async def _hash_for(self, password: Password) -> str:
         """The hash to store: the stored one, if it matches the password."""
         plain = password.plain.get_secret_value()
+        if password.is_key:
+            return NOT_HASHED if password.compare_only else self._seal(plain)
         if password.stored is not None and await self._hasher.verify(plain, password.stored):
             return password.stored
         if password.compare_only:
@@ -316,6 +323,10 @@ class _Needs:
         if password.username not in self._fresh:
             self._fresh[password.username] = await self._hasher.hash(plain)
         return self._fresh[password.username]
+
+
+def _refuse(plain: str) -> str:
+    raise InvalidConfig([Problem("private_key", "cannot be stored here: there is no key to encrypt it with")])
 
 
 async def read_configuration(store: Store) -> View:

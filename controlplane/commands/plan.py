@@ -65,6 +65,8 @@ class Password:
     """The stored hash; it stays when the password matches it. None: there is none."""
     compare_only: bool = False
     """For a dry run, which needs to know only whether the hash would change."""
+    is_key: bool = False
+    """It is the private key of a certificate, to be encrypted in place of hashing."""
 
 
 Hashes: TypeAlias = Mapping[Password, str]

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from controlplane.model.capabilities import Lacking
+from controlplane.model.certificate import KEYS
 from controlplane.model.words import count
 
 MOST_RESETS: Final = 32
@@ -185,6 +186,13 @@ class NodeProblem:
         return f"{where}: {self.detail}" if where else self.detail
 
 
+_ADVICE = {
+    KEYS: "private keys are sent over encrypted streams only: set GRPC_CERT and GRPC_KEY of the control planes and "
+    "CONTROLPLANE_CA of the data plane"
+}
+"""The remedy for the lack of a capability that does not come with the version."""
+
+
 def lacking(found: Lacking, version: str) -> tuple[NodeProblem, ...]:
     """The reason why a configuration is withheld from a data plane of this version, and the remedy."""
     who = f"this data plane (version {version or 'unknown'})"
@@ -193,7 +201,7 @@ def lacking(found: Lacking, version: str) -> tuple[NodeProblem, ...]:
         NodeProblem(
             "/".join(one.resource),
             one.field,
-            f"needs the capability {one.capability}, which {who} lacks: {advice}",
+            f"needs the capability {one.capability}, which {who} lacks: {_ADVICE.get(one.capability, advice)}",
         )
         for one in found.named
     ]

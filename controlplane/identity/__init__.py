@@ -20,6 +20,7 @@ from controlplane.identity.keys import KeyRing, SigningKey
 from controlplane.identity.passwords import Hasher
 from controlplane.identity.peer_secret import PeerSecret
 from controlplane.identity.refused_calls import RefusedCalls
+from controlplane.identity.sealing import Sealer
 from controlplane.identity.service_accounts import ServiceAccounts
 from controlplane.identity.shared import SharedTokens, UnusableFile, read_tokens
 from controlplane.identity.tokens import Claims, ServiceClaims, TokenIssuer, Tokens
@@ -43,6 +44,7 @@ __all__ = [
     "RefusedCalls",
     "RefusedToken",
     "Rotation",
+    "Sealer",
     "ServiceAccounts",
     "ServiceClaims",
     "SharedTokens",

@@ -47,7 +47,7 @@ class InvalidScope(IdentityError):
 
 
 class WrongSecretKey(IdentityError):
-    """The signing keys in the store were encrypted with another SECRET_KEY."""
+    """The keys in the store were encrypted with another SECRET_KEY."""
 
     def __init__(self) -> None:
         super().__init__("SECRET_KEY is not the one that the signing keys in the store were encrypted with")

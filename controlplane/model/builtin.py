@@ -32,6 +32,7 @@ ADMIN_PATHS: Final = frozenset(
         ".well-known",
         "apply",
         "auth",
+        "certificates",
         "circuits",
         "config",
         "dataplanes",

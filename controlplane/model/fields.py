@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Annotated, Final, TypeVar
 
 from cryptography import x509
@@ -193,7 +193,16 @@ def _certificates_complaint(text: str) -> str | None:
     return None
 
 
+def _network_complaint(text: str) -> str | None:
+    try:
+        ip_network(text)
+    except ValueError:
+        return "must be a network like 10.0.0.0/8 or 2001:db8::/32, without host bits"
+    return None
+
+
 Name = Annotated[str, Field(pattern=NAME)]
+Network = Annotated[str, Field(max_length=64), _checked(_network_complaint)]
 ScopeName = Annotated[str, Field(pattern=SCOPE)]
 Username = Annotated[str, Field(pattern=USERNAME)]
 Method = Annotated[

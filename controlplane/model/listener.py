@@ -7,14 +7,21 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
-from controlplane.model.base import Added, Later, Narrows, Resource
-from controlplane.model.fields import AsList, Host, Name, Unique
+from controlplane.model.base import Added, Narrows, Resource
+from controlplane.model.fields import AsList, Certificates, Host, Name, Network, Unique
 from controlplane.model.problems import Problem, join
 
 DEFAULT: Final = "default"
 """The listener of the data planes' settings, LISTEN and TLS_LISTEN. It is not a resource."""
 LISTENERS: Final = "listeners"
 """Capability of data planes that open the ports of listeners, and keep the routes of each apart."""
+
+
+HTTPS: Final = "listeners.https"
+"""Capability of data planes that use the certificates and TLS settings of listeners."""
+OF_PORT: Final = ("protocol", "tls_min", "tls_max", "client_certificate", "client_ca", "proxy_protocol_from")
+"""Fields that listeners of one port have in common: they matter before the host is known. (The Gateway API has the
+validation of clients per port, too: GatewaySpec.tls.frontend.)"""
 
 
 class Listener(Resource):
@@ -29,16 +36,19 @@ class Listener(Resource):
         "hostnames": ["shop.example.org"],
     }
     # A data plane that ignores a listener would serve its routes on the wrong port.
-    ADDED: ClassVar[Mapping[str, Added]] = {"port": Narrows(LISTENERS)}
-    LATER: ClassVar[Mapping[str, Later]] = {
-        "protocol": lambda value: "protocol https" if value == "https" else None,
+    ADDED: ClassVar[Mapping[str, Added]] = {
+        "port": Narrows(LISTENERS),
+        "protocol": Narrows(HTTPS, when=lambda protocol: protocol == "https"),
     }
+    REFERENCES: ClassVar[Mapping[str, str]] = {"certificates[]": "certificate"}
 
     name: Name
     port: Annotated[
         int, Field(ge=1, le=65_535, description="TCP port on the host of the data planes' setting LISTEN.")
     ]
-    protocol: Annotated[Literal["http"], Field(description="Protocol that clients speak there.")] = "http"
+    protocol: Annotated[Literal["http", "https"], Field(description="Protocol that clients speak there.")] = (
+        "http"
+    )
     hostnames: Annotated[
         tuple[Host, ...],
         AsList,
@@ -49,10 +59,55 @@ class Listener(Resource):
         ),
         Unique,
     ] = ()
+    certificates: Annotated[
+        tuple[Name, ...],
+        AsList,
+        Field(
+            max_length=10_000,
+            description="Certificates for https. The client's server name (SNI) selects one: by exact name, by "
+            "wildcard, else the first. Several of one name may have keys of different types (RSA and EC).",
+        ),
+        Unique,
+    ] = ()
+    tls_min: Annotated[Literal["1.2", "1.3"], Field(description="Oldest version of TLS that is spoken.")] = (
+        "1.2"
+    )
+    tls_max: Annotated[Literal["1.2", "1.3"], Field(description="Newest version of TLS that is spoken.")] = (
+        "1.3"
+    )
+    client_certificate: Annotated[
+        Literal["required", "optional"] | None,
+        Field(
+            description="Whether clients must show a certificate of `client_ca`, or may. One that is shown must be "
+            "valid."
+        ),
+    ] = None
+    client_ca: Annotated[
+        Certificates | None, Field(description="Authorities of clients' certificates, PEM.")
+    ] = None
+    proxy_protocol_from: Annotated[
+        tuple[Network, ...],
+        AsList,
+        Field(
+            max_length=64,
+            description="Networks whose connections begin with a PROXY header, like 10.0.0.0/8 (load balancers).",
+        ),
+        Unique,
+    ] = ()
 
     @classmethod
     def rules(cls, fields: Mapping[str, object]) -> Iterable[Problem]:
-        """The name of the settings' listener is taken."""
+        """The name of the settings' listener is taken; fields of TLS belong together."""
+        secure = fields.get("protocol") == "https"
+        if secure and fields.get("certificates") in (None, [], ()):
+            yield Problem("certificates", "must name at least one with protocol https")
+        for name in ("certificates", "tls_min", "tls_max", "client_certificate", "client_ca"):
+            if not secure and fields.get(name) not in (None, [], (), cls.model_fields[name].default):
+                yield Problem(name, "needs protocol https")
+        if secure and (fields.get("client_ca") is None) != (fields.get("client_certificate") is None):
+            yield Problem("client_ca", "must be given together with client_certificate")
+        if (fields.get("tls_min"), fields.get("tls_max")) == ("1.3", "1.2"):
+            yield Problem("tls_max", "must not be older than tls_min")
         if fields.get("name") == DEFAULT:
             yield Problem("name", "'default' is the listener of the data planes' settings (LISTEN)")
 
@@ -62,10 +117,10 @@ def clashing(where: str, listener: Listener, others: Iterable[Listener]) -> Iter
     for other in sorted(others, key=lambda one: one.name):
         if other.name == listener.name or other.port != listener.port:
             continue
-        protocols: set[str] = {other.protocol, listener.protocol}
-        if len(protocols) > 1:
-            detail = f"listener {other.name!r} serves {other.protocol} on port {other.port}"
-            yield Problem(join(where, "protocol"), detail)
+        for field in OF_PORT:
+            if getattr(other, field) != getattr(listener, field):
+                detail = f"must be that of listener {other.name!r}, which has the same port {other.port}"
+                yield Problem(join(where, field), detail)
         for host in _shared(listener, other):
             detail = f"listener {other.name!r} serves {host or 'every host'} on port {other.port}"
             yield Problem(join(where, "hostnames"), detail)

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from controlplane.model.access import Issuer, Scope, User
 from controlplane.model.base import Resource, parse_as
+from controlplane.model.certificate import Certificate
 from controlplane.model.discovered import Discovered
 from controlplane.model.internal import Reset, VerificationKey
 from controlplane.model.listener import Listener
@@ -19,7 +20,8 @@ ResourceId = tuple[str, str]
 """Kind and name."""
 
 _KINDS: dict[str, type[Resource]] = {
-    model.KIND: model for model in (Service, Instance, Route, Scope, User, RateLimit, Listener, Issuer)
+    model.KIND: model
+    for model in (Service, Instance, Route, Scope, User, RateLimit, Certificate, Listener, Issuer)
 }
 _INTERNAL: dict[str, type[Resource]] = {model.KIND: model for model in (VerificationKey, Reset, Discovered)}
 
@@ -81,6 +83,7 @@ def _inner_references(
 
 __all__ = [
     "KINDS",
+    "Certificate",
     "Circuit",
     "Discovered",
     "Instance",

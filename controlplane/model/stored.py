@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from controlplane.model.base import FOR_PEOPLE, parse_as, without_empty
 from controlplane.model.internal import VerificationKey
 from controlplane.model.problems import InconsistentConfig, InvalidConfig, Problem
-from controlplane.model.resources import Issuer, Resource, ResourceId, User, model_of
+from controlplane.model.resources import Certificate, Issuer, Resource, ResourceId, User, model_of
 
 PREFIX = "/headgate/v1/"
 CHANGE = f"{PREFIX}change/latest"
@@ -61,6 +61,8 @@ def encode(resource: Resource) -> bytes:
     for name in resource.SPARSE:
         if getattr(resource, name) == type(resource).model_fields[name].default:
             fields.pop(name, None)
+    if isinstance(resource, Certificate) and resource.sealed:
+        fields["sealed_key"] = resource.sealed
     if isinstance(resource, User) and resource.password_hash is not None:
         fields["password_hash"] = resource.password_hash.get_secret_value()
     if isinstance(resource, User) and resource.generation:

@@ -40,6 +40,11 @@ class Identity:
     name: str | None = None
 
 
+def is_encrypted(context: Context) -> bool:
+    """Whether the call came over TLS."""
+    return b"ssl" in map(bytes, context.auth_context().get("transport_security_type", ()))
+
+
 def identity_of(context: Context) -> Identity | None:
     """The identity in the caller's certificate; None without a certificate, or without such a name in it."""
     # gRPC tells of a SPIFFE ID only where there is exactly one URI, as SPIFFE demands.

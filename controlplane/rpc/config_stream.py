@@ -23,14 +23,16 @@ from controlplane.fleet.demand import Reporting
 from controlplane.fleet.nodes import Fleet
 from controlplane.fleet.reports import NodeProblem
 from controlplane.fleet.verdicts import InstanceName
+from controlplane.model.certificate import KEYS
 from controlplane.model.snapshot import Delta, Snapshot
 from controlplane.model.words import count
+from controlplane.rpc.client_certificate import is_encrypted
 from controlplane.rpc.credentials import RECHECK, Credentials
 from controlplane.rpc.errors import Code, Context, Refused, rescued
 from controlplane.rpc.limit_routes import LimitRoutes
 from controlplane.rpc.questions import ANSWERS_QUESTIONS, Questions
 from controlplane.rpc.wire import encoder, report_messages
-from controlplane.rpc.wire.encoder import Encoder
+from controlplane.rpc.wire.encoder import Encoder, Unseal
 from headgate_api.v1 import config_pb2 as pb
 from headgate_api.v1 import limits_pb2, questions_pb2, status_pb2
 
@@ -94,6 +96,7 @@ class ConfigStream:
         recheck: float = RECHECK,
         limits: LimitRoutes | None = None,
         questions: Questions | None = None,
+        unseal: Unseal = str,
     ) -> None:
         """`recheck`: seconds from one look at a stream's credential to the next. `limits` takes asks about limits of
         the fleet; without it they are not answered. `questions` has those of operators."""
@@ -106,7 +109,7 @@ class ConfigStream:
         self._most = most
         self._hello_within = hello_within
         self._open = 0
-        self._encoder = Encoder()
+        self._encoder = Encoder(unseal)
         self._encoding = asyncio.Lock()
         """Held while the resources of a large message are encoded."""
 
@@ -129,6 +132,9 @@ class ConfigStream:
                 hello = await self._hello(requests)
                 caller.check_node(hello.node)
                 capabilities = frozenset(hello.capabilities)
+                if not is_encrypted(context):
+                    # Private keys cross no network in plain text, whatever the data plane names.
+                    capabilities -= {KEYS}
                 with self._hub.session(
                     hello.node,
                     hello.version[:64],

@@ -27,6 +27,7 @@ from controlplane.rpc.questions import Questions
 from controlplane.rpc.registry import Registry
 from controlplane.rpc.rules import Rules
 from controlplane.rpc.tls import TlsFiles, server_credentials
+from controlplane.rpc.wire.encoder import Unseal
 from headgate_api.v1 import peers_pb2_grpc, registry_pb2_grpc
 
 MOST_DATAPLANES = 2000
@@ -99,14 +100,15 @@ async def serve(
     refused: RefusedCalls | None = None,
     accounts: ServiceAccounts | None = None,
     questions: Questions | None = None,
+    unseal: Unseal = str,
 ) -> RpcServer:
     """Listen on `listen` (host:port) and serve until stopped.
 
     `tokens` may give None until the signing keys have been read. Every `recheck` seconds the credentials of open
     streams are checked again. Other control planes may follow with `peer`: the secret that all share, and the name of
     this one. `refused` counts calls with a bad credential; `limits` takes asks about limits of the fleet; `accounts`
-    verifies the tokens of pods, if they are accepted; `questions` has those of operators. Raises CannotListen and
-    TlsError.
+    verifies the tokens of pods, if they are accepted; `questions` has those of operators; `unseal` decrypts the private
+    keys of certificates. Raises CannotListen and TlsError.
     """
     watcher = hub.watcher
     credentials = Credentials(dataplane_tokens, service_tokens, tokens, watcher, commands, refused, accounts)
@@ -122,7 +124,14 @@ async def serve(
     options = [*OPTIONS, *(_TLS_OPTIONS if tls else ())]
     server = grpc.aio.server(options=options, maximum_concurrent_rpcs=MOST_CALLS + keep_alives.streams)
     stream = ConfigStream(
-        hub, fleet, credentials, most=most_dataplanes, recheck=recheck, limits=limits, questions=questions
+        hub,
+        fleet,
+        credentials,
+        most=most_dataplanes,
+        recheck=recheck,
+        limits=limits,
+        questions=questions,
+        unseal=unseal,
     )
     server.add_generic_rpc_handlers((stream.handler(),))
     # Not a subclass of the generated servicer, whose types do not allow a coroutine that writes a stream.

@@ -24,6 +24,7 @@ from dataplane.config.table import (
     run_steps,
 )
 from dataplane.gateway.policy.authenticate import Authenticator
+from dataplane.proxy.tls import BadChain, server_context
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ class Assembly:
         table = yield from evolving(self.table, change.resources, change.touched, revision, digest)
         if self._max_routes is not None:
             _check_keys(table)
+            _check_certificates(table, self.table)
         self._before, self._applied = self._applied, _Applied(table, change.resources, replaced)
         return table
 
@@ -128,3 +130,21 @@ def _check_keys(table: Table) -> None:
             Authenticator([key])
         except ValueError as error:
             raise TableError([Problem(f"verification_key/{key.id}", "jwk", str(error))]) from None
+
+
+def _check_certificates(table: Table, before: Table) -> None:
+    """Raise TableError for new certificates whose key is another one's, and new authorities that cannot be read:
+    workers make contexts only when clients connect."""
+    if table.certificates is before.certificates:
+        return
+    problems = []
+    for name, certificate in table.certificates.items():
+        if before.certificates.get(name) is certificate:
+            continue
+        try:
+            server_context(certificate.served.chain)
+        except BadChain:
+            detail = "is not the unencrypted private key of the certificate"
+            problems.append(Problem(f"certificate/{name}", "private_key", detail))
+    if problems:
+        raise TableError(problems)

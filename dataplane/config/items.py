@@ -21,6 +21,7 @@ from dataplane.gateway.policy.resources import (
     User,
     VerificationKey,
 )
+from dataplane.proxy.tls import Served
 
 ResourceKey = tuple[str, str]
 """Kind and name, for instance ("route", "orders") or ("instance", "orders/orders-1")."""
@@ -57,7 +58,19 @@ class UnlinkedRoute:
     limits: tuple[str, ...] = ()
 
 
-Item = Service | Instance | Listener | UnlinkedRoute | Limit | User | VerificationKey | Reset
+@dataclass(frozen=True, slots=True)
+class ServerCertificate:
+    """A certificate for listeners."""
+
+    name: str
+    served: Served = field(repr=False)
+    not_after: float
+    """The end of its validity, Unix seconds."""
+
+
+Item = (
+    ServerCertificate | Service | Instance | Listener | UnlinkedRoute | Limit | User | VerificationKey | Reset
+)
 
 
 @dataclass(slots=True)
@@ -67,6 +80,7 @@ class ResourceSet:
     service: Map[str, Service] = field(default_factory=Map)
     instance: Map[str, Instance] = field(default_factory=Map)
     """By "<service>/<id>"."""
+    certificate: Map[str, ServerCertificate] = field(default_factory=Map)
     listener: Map[str, Listener] = field(default_factory=Map)
     route: Map[str, UnlinkedRoute] = field(default_factory=Map)
     rate_limit: Map[str, Limit] = field(default_factory=Map)
@@ -124,6 +138,8 @@ def key_of(item: Item) -> ResourceKey:
             return "service", item.name
         case Instance():
             return "instance", f"{item.service}/{item.id}"
+        case ServerCertificate():
+            return "certificate", item.name
         case Listener():
             return "listener", item.name
         case UnlinkedRoute():

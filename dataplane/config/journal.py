@@ -6,18 +6,21 @@ as much as the change. When the changes outgrow the snapshot, a new snapshot rep
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
 from dataplane.config.cache import Cache
-from dataplane.config.decode import NOTHING, Bundle, replayed, whole
+from dataplane.config.decode import NOTHING, Bundle, replayed, sealed, unsealed, whole
 from dataplane.config.table import TableError
 
 
 class Journal:
     """The configuration in the cache file. Every method may block on the disk; one call at a time, except `sync`."""
 
-    def __init__(self, cache: Cache) -> None:
+    def __init__(self, cache: Cache, key: bytes = b"") -> None:
+        """`key` encrypts private keys (`decode.cache_key`); without it, one of this process only does."""
         self._cache = cache
+        self._key = key or os.urandom(32)
         self._held: Bundle | None = None
         """The configuration on disk; None when it is unknown and the file must be replaced."""
         self._refused = False
@@ -36,7 +39,7 @@ class Journal:
         if not records:
             return None
         try:
-            bundle = replayed(records)
+            bundle = unsealed(replayed(records), self._key)
         except TableError as error:
             self._cache.warn(str(error))
             return None
@@ -49,7 +52,7 @@ class Journal:
 
     def write(self, served: Bundle, bundle: Bundle, parts: Iterable[bytes]) -> None:
         """Append `parts`, the difference from `served` to `bundle`."""
-        record = b"".join(parts)
+        record = b"".join(sealed(part, self._key) for part in parts)
         if served is NOTHING:
             done = self._cache.replace(record)
         else:
@@ -62,7 +65,11 @@ class Journal:
         """Make the file hold exactly `served`, with few changes after the snapshot. False when the write fails."""
         if self._held is served and not self._cache.grown:
             return True
-        done = self._cache.clear() if served is NOTHING else self._cache.replace(whole(served))
+        done = (
+            self._cache.clear()
+            if served is NOTHING
+            else self._cache.replace(sealed(whole(served), self._key))
+        )
         self._note(served, done)
         return done
 

@@ -11,6 +11,7 @@ from dataplane.config.items import Problem, ResourceSet
 from dataplane.gateway.policy.resources import DEFAULT_LISTENER, Listener, Route
 from dataplane.gateway.policy.router import Router
 from dataplane.gateway.policy.sites import NO_ROUTES, Sites
+from dataplane.proxy.tls import TlsOptions, TlsPort, TlsSite
 
 Routers: TypeAlias = Map[str, Router]
 """By listener; that of the settings is apart from them."""
@@ -60,15 +61,45 @@ def sites_of(listeners: Mapping[str, Listener], routers: Routers) -> Map[int, Si
     return Map({port: Sites(sites) for port, sites in by_port.items()})
 
 
+def _of_port(listener: Listener) -> Mapping[str, object]:
+    """What the listeners of a port have in common: it matters before the host is known."""
+    names = "protocol", "tls_min", "tls_max", "client_certificate", "client_ca"
+    return {name: getattr(listener, name) for name in names} | {"proxy_protocol_from": listener.proxies}
+
+
+def tls_of(resources: ResourceSet, before: Mapping[int, TlsPort]) -> Map[int, TlsPort]:
+    """TLS of each port. Ports without a difference keep their objects."""
+    by_port: dict[int, list[Listener]] = {}
+    for _, listener in sorted(resources.listener.items()):
+        if listener.protocol == "https":
+            by_port.setdefault(listener.port, []).append(listener)
+    made = {port: _tls_port(resources, found) for port, found in by_port.items()}
+    return Map({port: old if (old := before.get(port)) == tls else tls for port, tls in made.items()})
+
+
+def _tls_port(resources: ResourceSet, found: list[Listener]) -> TlsPort:
+    first = found[0]
+    required = first.client_certificate == "required"
+    options = TlsOptions(first.tls_min, first.tls_max, first.client_ca, required)
+    known = resources.certificate
+    sites = (TlsSite(one.hostnames, tuple(known[name].served for name in one.certificates)) for one in found)
+    return TlsPort(options, tuple(sites))
+
+
 def problems_of(resources: ResourceSet) -> Iterator[Problem]:
-    """Listeners that cannot share a port."""
+    """Listeners that cannot share a port, or lack a certificate."""
     taken: dict[tuple[int, str], Listener] = {}
     first: dict[int, Listener] = {}
     for name, listener in sorted(resources.listener.items()):
         other = first.setdefault(listener.port, listener)
-        if other.protocol != listener.protocol:
-            detail = f"listener {other.name!r} serves {other.protocol} on port {other.port}"
-            yield Problem(f"listener/{name}", "protocol", detail)
+        for field, ours in _of_port(listener).items():
+            if _of_port(other)[field] != ours:
+                detail = f"must be that of listener {other.name!r}, which has the same port {other.port}"
+                yield Problem(f"listener/{name}", field, detail)
+        for position, certificate in enumerate(listener.certificates):
+            if certificate not in resources.certificate:
+                detail = f"certificate {certificate!r} does not exist"
+                yield Problem(f"listener/{name}", f"certificates[{position}]", detail)
         for host in listener.hostnames or ("",):
             holder = taken.setdefault((listener.port, host), listener)
             if holder is not listener:

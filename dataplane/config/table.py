@@ -18,6 +18,7 @@ from dataplane.config.items import (
     Problem,
     ResourceKey,
     ResourceSet,
+    ServerCertificate,
     TableError,
     UnlinkedRoute,
     key_of,
@@ -35,6 +36,7 @@ from dataplane.gateway.policy.resources import (
 )
 from dataplane.gateway.policy.router import Router
 from dataplane.gateway.policy.sites import Sites
+from dataplane.proxy.tls import TlsPort
 
 __all__ = [
     "EMPTY",
@@ -90,6 +92,9 @@ class Table:
     """By name of the listener."""
     sites: Map[int, Sites] = field(default_factory=Map, repr=False)
     """By port of the listeners."""
+    tls: Map[int, TlsPort] = field(default_factory=Map, repr=False)
+    """By port of the listeners with TLS."""
+    certificates: Map[str, ServerCertificate] = field(default_factory=Map, repr=False)
     attached: Map[str, Route] = field(default_factory=Map, repr=False)
     """The routes that name listeners."""
     touched: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
@@ -135,7 +140,7 @@ def evolving(
         return replace(table, revision=revision, digest=digest)
     kinds = {kind for kind, _ in touched}
     stale = _stale_routes(table, resources, touched)
-    relisten = "listener" in kinds
+    relisten = not kinds.isdisjoint(("listener", "certificate"))
     routes = _RouteTable(table, resources, stale) if stale or relisten else None
     for start in range(0, len(stale), STEP_ROUTES):
         yield
@@ -165,6 +170,8 @@ def evolving(
         routers=routes.routers if routes else table.routers,
         sites=routes.sites if routes else table.sites,
         attached=routes.attached if routes else table.attached,
+        tls=listeners.tls_of(resources, table.tls) if relisten else table.tls,
+        certificates=resources.certificate,
         touched=frozenset(
             name.partition("/")[0] for kind, name in touched if kind in ("service", "instance")
         ),

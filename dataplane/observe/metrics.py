@@ -45,6 +45,7 @@ QUERIES: Final[Mapping[str, str]] = {
     "headgate_redis_connected": "headgate_redis_connected == 0",
     "headgate_limit_away": "sum by (limit) (headgate_limit_away) > 0",
     "headgate_listener_open": "headgate_listener_open == 0",
+    "headgate_certificate_not_after_seconds": "headgate_certificate_not_after_seconds - time() < 30 * 86400",
     "headgate_workers": "sum(headgate_workers)",
     "headgate_connections": "sum(headgate_connections)",
     "headgate_requests_in_flight": "sum(headgate_requests_in_flight)",
@@ -224,6 +225,14 @@ def _node(view: NodeView) -> Iterator[Metric]:
     for name, port, closed in view.listeners:
         opened.add_metric([name, str(port)], not closed)
     yield opened
+    ends = _gauge(
+        "certificate_not_after_seconds",
+        "The end of the validity of a certificate of the configuration, Unix time.",
+        "certificate",
+    )
+    for name, certificate in view.table.certificates.items():
+        ends.add_metric([name], certificate.not_after)
+    yield ends
     yield _simple_gauge("workers", "Running workers.", view.workers)
     yield _simple_gauge("connections", "Open client connections.", view.connections)
     yield _simple_gauge(

@@ -171,6 +171,10 @@ def config_document(view: NodeView) -> dict[str, Any]:
         "cache_problem": view.cache_problem,
         **({"redis_problem": view.redis.problem} if view.redis is not None else {}),
         "listeners": {name: _listener(view, listener) for name, listener in sorted(table.listeners.items())},
+        "certificates": {
+            name: {"names": list(one.served.names), "not_after": _iso(one.not_after)}
+            for name, one in sorted(table.certificates.items())
+        },
         "routes": {name: _route(route) for name, route in sorted(table.routes.items())},
         "services": {
             name: {"load_balancer": service.load_balancer.value, "instances": _instances(view, table, name)}
@@ -188,6 +192,8 @@ def _listener(view: NodeView, listener: Listener) -> dict[str, Any]:
         "port": listener.port,
         "protocol": listener.protocol,
         "hostnames": list(listener.hostnames),
+        "certificates": list(listener.certificates),
+        "client_certificate": listener.client_certificate,
         "open": not problem,
         "problem": problem,
     }

@@ -15,6 +15,7 @@ from dataplane.proxy.connections import ClientConnection, Connections
 from dataplane.proxy.entrance import Entrance
 from dataplane.proxy.tls import Front
 from dataplane.proxy.tls_downstream import TlsDownstream
+from dataplane.proxy.tls_port import PortFront
 from dataplane.proxy.trust import Peer, TrustedProxies
 
 BACKLOG = 4096
@@ -47,7 +48,7 @@ class Listener:
         self,
         listener: socket.socket,
         entrance: Entrance,
-        front: Front | None = None,
+        front: Front | PortFront | None = None,
         proxies: TrustedProxies | None = None,
     ) -> None:
         """Accept connections on a bound socket; with TLS if there is a `front`. May be called for several sockets.
@@ -127,7 +128,9 @@ class _Secure(_Plain):
 
     scheme = "https"
 
-    def __init__(self, listener: Listener, bound: socket.socket, entrance: Entrance, front: Front) -> None:
+    def __init__(
+        self, listener: Listener, bound: socket.socket, entrance: Entrance, front: Front | PortFront
+    ) -> None:
         super().__init__(listener, bound, entrance)
         self._front = front
 

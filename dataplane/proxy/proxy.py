@@ -25,6 +25,7 @@ from dataplane.proxy.lookups import Lookups
 from dataplane.proxy.pool import Pool
 from dataplane.proxy.shared import Shared
 from dataplane.proxy.tls import Front
+from dataplane.proxy.tls_port import PortFront
 from dataplane.proxy.trust import Peer, TrustedProxies
 
 
@@ -70,7 +71,7 @@ class Proxy:
         self,
         listener: socket.socket,
         entrance: Entrance,
-        front: Front | None = None,
+        front: Front | PortFront | None = None,
         proxies: TrustedProxies | None = None,
     ) -> None:
         """Accept connections that come through this entrance."""

@@ -23,6 +23,10 @@ _SUITES: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """For TLS 1.2; all suites of TLS 1.3 are secure."""
 _ALPN: Final = ["http/1.1"]
 _REMEMBERED: Final = 1_000
+_VERSIONS: Final[Mapping[str, ssl.TLSVersion]] = {
+    "1.2": ssl.TLSVersion.TLSv1_2,
+    "1.3": ssl.TLSVersion.TLSv1_3,
+}
 
 
 class BadChain(ValueError):
@@ -46,6 +50,11 @@ def names_of(chain: Chain) -> tuple[str, ...]:
         common = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         return tuple(str(name.value).lower() for name in common)
     return tuple(name.lower() for name in found.value.get_values_for_type(x509.DNSName))
+
+
+def end_of(chain: Chain) -> float:
+    """The end of the certificate's validity, Unix seconds. Raises ValueError."""
+    return x509.load_pem_x509_certificates(chain.certificate)[0].not_valid_after_utc.timestamp()
 
 
 def server_context(chain: Chain) -> ssl.SSLContext:
@@ -99,6 +108,19 @@ class Front:
             connection.context = found
 
 
+def site_context(options: TlsOptions, chains: Iterable[Chain]) -> ssl.SSLContext:
+    """The context of connections to a port of listeners; `chains` have keys of different types. Raises BadChain."""
+    first, *others = chains
+    context = server_context(first)
+    for chain in others:
+        _load(context, chain)
+    context.minimum_version, context.maximum_version = _VERSIONS[options.minimum], _VERSIONS[options.maximum]
+    if options.client_ca:
+        context.load_verify_locations(cadata=options.client_ca)
+        context.verify_mode = ssl.CERT_REQUIRED if options.client_required else ssl.CERT_OPTIONAL
+    return context
+
+
 def client_context(ca: str, chain: Chain | None) -> ssl.SSLContext:
     """For connections to instances that one of the authorities in `ca` (PEM; empty: the system's) vouches for.
 
@@ -111,6 +133,41 @@ def client_context(ca: str, chain: Chain | None) -> ssl.SSLContext:
     if chain is not None:
         _load(context, chain)
     return context
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Served:
+    """A checked certificate of a listener. Compared by identity: an unchanged one keeps its contexts."""
+
+    chain: Chain
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TlsOptions:
+    """TLS settings of a port."""
+
+    minimum: str = "1.2"
+    maximum: str = "1.3"
+    client_ca: str = ""
+    """Authorities of clients' certificates, PEM; empty: clients are not asked."""
+    client_required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TlsSite:
+    """A listener of a port: the hosts that it serves (none: every host), and its certificates, the default first."""
+
+    hostnames: tuple[str, ...]
+    certificates: tuple[Served, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TlsPort:
+    """Everything about TLS on one port."""
+
+    options: TlsOptions
+    sites: tuple[TlsSite, ...]
 
 
 class ClientContexts:

@@ -126,10 +126,19 @@ def limit_secret(settings: Settings) -> str:
     """
     if settings.limit_key_secret is not None:
         known = settings.limit_key_secret.get_secret_value()
-    elif settings.dataplane_token_file is not None:
-        known = read_token(settings.dataplane_token_file).get_secret_value()
-    elif settings.dataplane_token is not None:
-        known = settings.dataplane_token.get_secret_value()
     else:
-        known = secrets.token_hex(32)
+        known = _token(settings) or secrets.token_hex(32)
     return hashlib.blake2b(known.encode(), digest_size=32, person=b"limit keys").hexdigest()
+
+
+def credential(settings: Settings) -> str:
+    """The secret with which this data plane authenticates itself: its token, or the private key of its certificate."""
+    if token := _token(settings):
+        return token
+    return settings.controlplane_key.read_text() if settings.controlplane_key is not None else ""
+
+
+def _token(settings: Settings) -> str:
+    if settings.dataplane_token_file is not None:
+        return read_token(settings.dataplane_token_file).get_secret_value()
+    return settings.dataplane_token.get_secret_value() if settings.dataplane_token is not None else ""

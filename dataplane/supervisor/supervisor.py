@@ -25,6 +25,7 @@ from dataplane.certificates import CertificateWatcher, NodeCertificates
 from dataplane.config.apply import Assembly
 from dataplane.config.builtin import status_items, status_paths
 from dataplane.config.cache import Cache
+from dataplane.config.decode import cache_key
 from dataplane.config.journal import Journal
 from dataplane.config.reports import NodeState, TrafficStats
 from dataplane.config.stream import ConfigStream
@@ -44,7 +45,7 @@ from dataplane.settings import Settings
 from dataplane.supervisor import orphans
 from dataplane.supervisor.answering import Answering
 from dataplane.supervisor.change import Changes
-from dataplane.supervisor.launch import Launcher
+from dataplane.supervisor.launch import Launcher, credential
 from dataplane.supervisor.lending import Lending
 from dataplane.supervisor.ports import Ports, ports_view
 from dataplane.supervisor.readiness import Readiness
@@ -109,7 +110,7 @@ class Supervisor:
             self._prober,
             self._workers,
             self._stream,
-            Journal(self._cache),
+            Journal(self._cache, cache_key(credential(settings))),
             self._ports,
             self._on_served,
         )

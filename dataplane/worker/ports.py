@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from dataplane.config.table import Table
 from dataplane.gateway.decide import Gateway
+from dataplane.gateway.policy.sites import Sites
 from dataplane.proxy.entrance import Entrance
 from dataplane.proxy.listener import BACKLOG
 from dataplane.proxy.proxy import Proxy
+from dataplane.proxy.tls_port import PortFront
+from dataplane.proxy.trust import TrustedProxies
 
 
 class Ports:
@@ -30,6 +34,8 @@ class Ports:
         self._serving = False
         self._sockets: dict[int, socket.socket] = {}
         """Bound, and not open yet."""
+        self._open: dict[int, _Open] = {}
+        self._fronts: dict[int, PortFront] = {}
 
     def take(self, ports: list[int]) -> None:
         """Take sockets that the supervisor has passed: one message for these ports, in this order."""
@@ -37,16 +43,23 @@ class Ports:
         _, descriptors, _, _ = socket.recv_fds(self._passed, 1, len(ports))
         for port, descriptor in zip(ports, descriptors, strict=True):
             bound = socket.socket(fileno=descriptor)
-            if port in self._sockets or port in self._gateway.entrances:
+            if port in self._sockets or port in self._open:
                 bound.close()
             else:
                 self._sockets[port] = bound
 
-    def listen(self, table: Table) -> None:
-        """Let the system queue connections for the table's new ports. Raises OSError."""
+    def prepare(self, table: Table) -> None:
+        """Get ready for the table before it is in force: let the system queue connections for its new ports, and use
+        its certificates. Raises OSError and BadChain."""
         for port in table.sites:
             if (bound := self._sockets.get(port)) is not None:
                 bound.listen(BACKLOG)
+        for port, tls in table.tls.items():
+            front = self._fronts.get(port)
+            if front is None:
+                self._fronts[port] = PortFront(tls)
+            elif front.port is not tls:
+                front.adopt(tls)
 
     def serve(self) -> None:
         """Accept connections from now on."""
@@ -54,18 +67,43 @@ class Ports:
         self.follow(self._gateway.table)
 
     def follow(self, table: Table) -> None:
-        """Accept connections on the table's new ports."""
+        """Accept connections on the table's new ports, and on those that speak differently from now on."""
         if not self._serving:
             return
         for port, sites in table.sites.items():
-            if (bound := self._sockets.pop(port, None)) is not None:
-                entrance = self._gateway.entrances[port] = Entrance(sites)
-                self._proxy.open(bound, entrance)
+            opened = self._open.get(port)
+            if opened is None:
+                if (bound := self._sockets.pop(port, None)) is not None:
+                    self._start(port, bound, sites)
+            elif opened.speaks != (sites.protocol, sites.proxies):
+                # The queue of connections is that of the socket, which stays open.
+                self._proxy.close(opened.entrance, self._drain_timeout)
+                self._start(port, opened.bound, sites)
 
     def close(self, ports: Iterable[int]) -> None:
         """Close these ports: connections end after their current response, within the time to drain."""
         for port in ports:
             if (bound := self._sockets.pop(port, None)) is not None:
                 bound.close()
-            if (entrance := self._gateway.entrances.pop(port, None)) is not None:
-                self._proxy.close(entrance, self._drain_timeout)
+            if (opened := self._open.pop(port, None)) is not None:
+                del self._gateway.entrances[port]
+                self._proxy.close(opened.entrance, self._drain_timeout)
+                opened.bound.close()
+            self._fronts.pop(port, None)
+
+    def _start(self, port: int, bound: socket.socket, sites: Sites) -> None:
+        front = self._fronts[port] if sites.protocol == "https" else None
+        entrance = self._gateway.entrances[port] = Entrance(sites)
+        proxies = TrustedProxies(sites.proxies) if sites.proxies else None
+        self._proxy.open(bound.dup(), entrance, front, proxies)
+        self._open[port] = _Open(entrance, bound, (sites.protocol, sites.proxies))
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """An open port."""
+
+    entrance: Entrance
+    bound: socket.socket
+    """Kept, so that the port can change its protocol without losing connections that wait."""
+    speaks: tuple[str, tuple[str, ...]]

@@ -268,7 +268,7 @@ class Worker:
     async def _swap(self, part: Part) -> None:
         table = await in_steps(self._assembly.completing(part.revision, part.digest))
         try:
-            self._ports.listen(table)
+            self._ports.prepare(table)
             self._gateway.swap(table, time.monotonic())
         except Exception as error:
             # A bug that the supervisor's check did not find: keep the old table instead of dying.

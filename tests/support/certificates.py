@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 
@@ -56,6 +56,14 @@ class Authority:
         files[1].write_bytes(_pem(key))
         return files
 
+    def sign(self, host: str, key: rsa.RSAPublicKey) -> x509.Certificate:
+        """A server's certificate for a key of another type."""
+        return (
+            _builder(self._name, self._name, key)
+            .add_extension(x509.SubjectAlternativeName([_host(host)]), critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
+
 
 def _host(name: str) -> x509.GeneralName:
     try:
@@ -65,7 +73,7 @@ def _host(name: str) -> x509.GeneralName:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 ) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
 from headgate_api.v1 import config_pb2, resources_pb2
@@ -75,6 +76,13 @@ def listener(name: str, port: int, *hostnames: str, revision: int = 1, **fields:
     body: dict[str, Any] = {"protocol": resources_pb2.LISTENER_PROTOCOL_HTTP, **fields}
     made = resources_pb2.Listener(port=port, hostnames=hostnames, **body)
     return Resource(name=name, revision=revision, listener=made)
+
+
+def certificate(name: str, files: tuple[Path, Path], revision: int = 1) -> Resource:
+    """A certificate and its key, from files."""
+    chain, key = (file.read_text() for file in files)
+    body = resources_pb2.Certificate(certificate=chain, private_key=key)
+    return Resource(name=name, revision=revision, certificate=body)
 
 
 def rate_limit(name: str, revision: int = 1, **fields: Any) -> Resource:

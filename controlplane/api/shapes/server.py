@@ -48,3 +48,6 @@ class HealthShape(Shape):
     store: str
     revision: int
     problems: list[str]
+    warnings: Annotated[
+        list[str], Field(description="Certificates that have ended, or end within 30 days.")
+    ] = Field(default_factory=list)

@@ -18,6 +18,7 @@ from controlplane.commands.plan import Plan, PlanView, Request
 from controlplane.commands.plans.puts import (
     check_built_in,
     delete_step,
+    lacking_keys,
     plan_steps,
     present,
     put_step,
@@ -207,7 +208,7 @@ def delete(view: PlanView, request: DeleteOne) -> Plan[tuple[Change, ...]]:
 def _checked(view: PlanView, declared: tuple[Declared, ...], problems: Iterable[Problem]) -> list[Resource]:
     """The declared resources, or InvalidConfig with everything that is wrong with them by themselves or in the view."""
     found = [*problems, *check_references(view.resources, declared, also=view.unreadable)]
-    found += clashes(view.index, declared)
+    found += [*clashes(view.index, declared), *lacking_keys(view, declared)]
     if found:
         raise refusal(found)
     return [item.resource for item in declared if item.resource is not None]

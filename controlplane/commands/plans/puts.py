@@ -10,10 +10,12 @@ from controlplane.commands.plan import Hashes, Password, Plan, PlanView
 from controlplane.commands.staging import MOST_BYTES, MOST_CHANGES, size_of
 from controlplane.model.access import ADMIN
 from controlplane.model.builtin import BUILT_IN, taken_away
+from controlplane.model.certificate import Certificate, kept_key, with_key
 from controlplane.model.history import Edit, edit
-from controlplane.model.problems import InvalidConfig, Problem
+from controlplane.model.problems import InvalidConfig, Problem, join
 from controlplane.model.resources import Resource, ResourceId, User
 from controlplane.model.stored import encode, key_of, with_hash
+from controlplane.model.validate import Declared
 from controlplane.model.words import count
 from controlplane.store.protocol import Delete, Put, Write
 
@@ -106,9 +108,10 @@ def plan_steps(view: PlanView, steps: Sequence[Step], summary: str = "") -> Plan
 def with_passwords(
     view: PlanView, resources: Iterable[Resource], hashes: Hashes, *, dry_run: bool
 ) -> tuple[list[Resource], tuple[Password, ...]]:
-    """The resources as they will be stored, and the passwords that have to be hashed before that is known.
+    """The resources as they will be stored, and the passwords and keys that have to be hashed or encrypted before.
 
-    A user keeps the stored hash, unless another password is given. Raises InvalidConfig for too many passwords.
+    A user keeps the stored hash, unless another password is given; a certificate keeps the stored key, if it is its
+    own. Raises InvalidConfig for too many passwords.
     """
     found: list[Resource] = []
     missing: list[Password] = []
@@ -124,6 +127,13 @@ def with_passwords(
                     missing.append(password)
                 password = hashes.get(password)
             resource = with_hash(resource, password)
+        if isinstance(resource, Certificate):
+            key = _private_key(view, resource, dry_run)
+            if isinstance(key, Password):
+                if key not in hashes:
+                    missing.append(key)
+                key = hashes.get(key)
+            resource = with_key(resource, key)
         found.append(resource)
     if count > MOST_PASSWORDS:
         raise InvalidConfig(
@@ -138,6 +148,25 @@ def _password(view: PlanView, user: User, dry_run: bool) -> Password | str | Non
     if user.password is None:
         return stored
     return Password(user.username, user.password, stored, dry_run)
+
+
+def _private_key(view: PlanView, certificate: Certificate, dry_run: bool) -> Password | str | None:
+    """The key to be encrypted; the stored one, if it is that of the certificate."""
+    kept = kept_key(certificate, present(view, ("certificate", certificate.name)))
+    if kept is not None or certificate.private_key is None:
+        return kept
+    return Password(certificate.name, certificate.private_key, None, dry_run, is_key=True)
+
+
+def lacking_keys(view: PlanView, declared: Iterable[Declared]) -> Iterator[Problem]:
+    """Certificates without a private key, of which none is stored either."""
+    for item in declared:
+        one = item.resource
+        if isinstance(one, Certificate) and one.private_key is None:
+            stored = present(view, ("certificate", one.name))
+            if kept_key(one, stored) is None:
+                why = "is required" if stored is None else "is required: the certificate is for another key"
+                yield Problem(join(item.where, "private_key"), why)
 
 
 def with_generation(view: PlanView, user: User) -> User:

@@ -12,6 +12,7 @@ from controlplane.commands.plans.puts import (
     check_built_in,
     delete_step,
     hash_of,
+    lacking_keys,
     plan_steps,
     present,
     put_step,
@@ -20,6 +21,7 @@ from controlplane.commands.plans.puts import (
 )
 from controlplane.commands.plans.room import check_room
 from controlplane.commands.staging import MOST_CHANGES
+from controlplane.model.certificate import Certificate, kept_key, with_key
 from controlplane.model.document import read_one
 from controlplane.model.history import (
     RECORDS,
@@ -146,7 +148,7 @@ def _checked(view: PlanView, past: Past, gone: Sequence[ResourceId]) -> list[Res
     left = {identity: one.resource for identity, one in view.resources.items() if identity not in past}
     problems += check_references(left, declared, also=view.unreadable.keys() - past.keys())
     listeners = {identity: one for identity, one in left.items() if isinstance(one, Listener)}
-    problems += clashes(ResourceIndex(listeners), declared)
+    problems += [*clashes(ResourceIndex(listeners), declared), *lacking_keys(view, declared)]
     back = [item.resource for item in declared if item.resource is not None]
     index = ResourceIndex(left | {(one.KIND, one.name): one for one in back})
     for identity in gone:
@@ -171,6 +173,8 @@ def _declared(past: Past) -> tuple[list[Declared], list[Problem]]:
 
 
 def _with_credentials(view: PlanView, resource: Resource) -> Resource:
+    if isinstance(resource, Certificate):
+        return with_key(resource, kept_key(resource, present(view, (resource.KIND, resource.name))))
     if not isinstance(resource, User):
         return resource
     return with_hash(with_generation(view, resource), hash_of(present(view, ("user", resource.username))))

@@ -7,7 +7,7 @@ records"), so that the parts can be kept encoded and only need to be put one aft
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from controlplane.fleet.demand import Reporting
 from controlplane.model.lineage import UNKNOWN, Lineage
@@ -16,6 +16,8 @@ from controlplane.model.snapshot import Delta, Snapshot
 from controlplane.model.stored import Stamped
 from controlplane.rpc.wire import resource_messages
 from headgate_api.v1 import config_pb2 as pb
+
+Unseal = Callable[[str], str]
 
 PART = 1 << 20
 """Bytes in one piece of a large message: below the 4 MiB that gRPC takes by default, and soon written."""
@@ -33,7 +35,9 @@ MOST_KEPT = 64
 class Encoder:
     """Encodes messages as StreamResponse and remembers the last ones. Any number of streams share one encoder."""
 
-    def __init__(self) -> None:
+    def __init__(self, unseal: Unseal = str) -> None:
+        """`unseal` decrypts the private keys of certificates."""
+        self._unseal = unseal
         self._parts: dict[ResourceId, tuple[int, bytes]] = {}
         """Resources, encoded and with their length in front, with their revision."""
         self._target: tuple[int, str, Lineage] = (0, "", UNKNOWN)
@@ -121,7 +125,10 @@ class Encoder:
         return tag + tag.join(encoded) if encoded else b""
 
     def _part(self, identity: ResourceId, stamped: Stamped) -> bytes:
-        encoded = resource_messages.resource(stamped).SerializeToString()
+        made = resource_messages.resource(stamped)
+        if made.HasField("certificate"):
+            made.certificate.private_key = self._unseal(made.certificate.private_key)
+        encoded = made.SerializeToString()
         part = _varint(len(encoded)) + encoded
         self._parts[identity] = stamped.revision, part
         return part

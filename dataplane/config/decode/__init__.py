@@ -15,6 +15,7 @@ from dataplane.config.decode.bundle import (
     unpack,
     whole,
 )
+from dataplane.config.decode.keys import cache_key, sealed, unsealed
 from dataplane.config.decode.resource import decode
 
 __all__ = [
@@ -24,10 +25,13 @@ __all__ = [
     "Mismatch",
     "Part",
     "applied",
+    "cache_key",
     "decode",
     "difference",
     "read_part",
     "replayed",
+    "sealed",
     "unpack",
+    "unsealed",
     "whole",
 ]

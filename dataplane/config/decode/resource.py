@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-import ssl
 from collections.abc import Callable, Mapping
 
 from dataplane.config.decode.checker import Checker
-from dataplane.config.decode.listener import read_listener
+from dataplane.config.decode.listener import read_certificate, read_listener
 from dataplane.config.decode.route import read_route
-from dataplane.config.decode.words import HOST, SCOPE
+from dataplane.config.decode.words import HOST, SCOPE, is_pem
 from dataplane.config.table import Item, Problem, TableError
 from dataplane.gateway.policy import resources as policy
 from dataplane.gateway.policy.retry import CONDITIONS
@@ -107,17 +106,9 @@ def _tls(body: pb.Service, check: Checker) -> policy.UpstreamTls | None:
     name, ca = body.tls.server_name, body.tls.ca
     if name and not HOST.fullmatch(name):
         check.wrong("tls.server_name", f"{name!r} is not a host name")
-    if ca and not _is_pem(ca):
+    if ca and not is_pem(ca):
         check.wrong("tls.ca", "holds no certificate in PEM")
     return policy.UpstreamTls(name, ca)
-
-
-def _is_pem(text: str) -> bool:
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
-    except (ssl.SSLError, TypeError):
-        return False
-    return True
 
 
 def _circuit(body: pb.Circuit, check: Checker) -> policy.Circuit:
@@ -255,6 +246,7 @@ def _reset(resource: pb.Resource, check: Checker) -> policy.Reset:
 _DECODERS: Mapping[str, Callable[[pb.Resource, Checker], Item]] = {
     "service": _service,
     "instance": _instance,
+    "certificate": read_certificate,
     "listener": read_listener,
     "route": read_route,
     "rate_limit": _rate_limit,

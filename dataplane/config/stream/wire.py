@@ -27,6 +27,8 @@ CAPABILITIES = (
     "listeners",
     "routes.forwarding",
     "routes.edits",
+    "listeners.https",
+    "certificates.keys",
 )
 """Capabilities of this data plane beyond the first version of the protocol; see `Hello`."""
 REDIS_CONFIGURED = "redis.configured"

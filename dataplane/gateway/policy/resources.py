@@ -264,6 +264,16 @@ class Listener:
     hostnames: tuple[str, ...] = ()
     """Lower case, without port; empty: every host; "*.example.org" one or more leading labels."""
     protocol: str = "http"
+    """"http" or "https"."""
+    certificates: tuple[str, ...] = ()
+    tls_min: str = "1.2"
+    tls_max: str = "1.3"
+    client_certificate: str = ""
+    """"required", "optional" or empty."""
+    client_ca: str = field(default="", repr=False)
+    """PEM."""
+    proxies: tuple[str, ...] = ()
+    """Networks whose connections begin with a PROXY header."""
 
 
 @dataclass(frozen=True, slots=True)

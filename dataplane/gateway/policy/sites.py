@@ -19,14 +19,18 @@ NO_ROUTES: Final = Router()
 class Sites:
     """Immutable. The table builder refuses two listeners with the same port and hostname."""
 
-    __slots__ = ("_any", "_exact", "_wildcards")
+    __slots__ = ("_any", "_exact", "_wildcards", "protocol", "proxies")
 
     def __init__(self, sites: Iterable[tuple[Listener, Router]]) -> None:
         self._any = NO_ROUTES
         self._exact: dict[str, Router] = {}
         self._wildcards: dict[str, Router] = {}
         """Keyed by the part after the "*": ".example.org"."""
+        self.protocol = "http"
+        self.proxies: tuple[str, ...] = ()
+        """Networks whose connections begin with a PROXY header; like the protocol, of all listeners of the port."""
         for listener, router in sites:
+            self.protocol, self.proxies = listener.protocol, listener.proxies
             for host in listener.hostnames or ("",):
                 if not host:
                     self._any = router

@@ -207,6 +207,8 @@ class Hello(_message.Message):
           "routes.edits"     Route.request_headers and .response_headers.
           "listeners"        Listener, and Route.listeners.
           "questions"        It answers a Question.
+          "listeners.https"  Listener.protocol LISTENER_PROTOCOL_HTTPS, and the fields for it.
+          "certificates.keys" Certificate. The control plane ignores it on a stream that is not encrypted.
         """
 
     def __init__(

@@ -149,11 +149,13 @@ class _ListenerProtocolEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_List
     DESCRIPTOR: _descriptor.EnumDescriptor
     LISTENER_PROTOCOL_UNSPECIFIED: _ListenerProtocol.ValueType  # 0
     LISTENER_PROTOCOL_HTTP: _ListenerProtocol.ValueType  # 1
+    LISTENER_PROTOCOL_HTTPS: _ListenerProtocol.ValueType  # 2
 
 class ListenerProtocol(_ListenerProtocol, metaclass=_ListenerProtocolEnumTypeWrapper): ...
 
 LISTENER_PROTOCOL_UNSPECIFIED: ListenerProtocol.ValueType  # 0
 LISTENER_PROTOCOL_HTTP: ListenerProtocol.ValueType  # 1
+LISTENER_PROTOCOL_HTTPS: ListenerProtocol.ValueType  # 2
 Global___ListenerProtocol: _TypeAlias = ListenerProtocol  # noqa: Y015
 
 @_typing.final
@@ -172,6 +174,7 @@ class Resource(_message.Message):
     VERIFICATION_KEY_FIELD_NUMBER: _builtins.int
     RESET_FIELD_NUMBER: _builtins.int
     LISTENER_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_FIELD_NUMBER: _builtins.int
     CREATED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique among the resources of its kind. For an instance: "<service_name>/<instance_id>"."""
@@ -197,6 +200,8 @@ class Resource(_message.Message):
     def reset(self) -> Global___Reset: ...
     @_builtins.property
     def listener(self) -> Global___Listener: ...
+    @_builtins.property
+    def certificate(self) -> Global___Certificate: ...
     def __init__(
         self,
         *,
@@ -210,13 +215,14 @@ class Resource(_message.Message):
         verification_key: Global___VerificationKey | None = ...,
         reset: Global___Reset | None = ...,
         listener: Global___Listener | None = ...,
+        certificate: Global___Certificate | None = ...,
         created: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "instance", b"instance", "listener", b"listener", "rate_limit", b"rate_limit", "reset", b"reset", "route", b"route", "service", b"service", "user", b"user", "verification_key", b"verification_key"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "certificate", b"certificate", "instance", b"instance", "listener", b"listener", "rate_limit", b"rate_limit", "reset", b"reset", "route", b"route", "service", b"service", "user", b"user", "verification_key", b"verification_key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "created", b"created", "instance", b"instance", "listener", b"listener", "name", b"name", "rate_limit", b"rate_limit", "reset", b"reset", "revision", b"revision", "route", b"route", "service", b"service", "user", b"user", "verification_key", b"verification_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "certificate", b"certificate", "created", b"created", "instance", b"instance", "listener", b"listener", "name", b"name", "rate_limit", b"rate_limit", "reset", b"reset", "revision", b"revision", "route", b"route", "service", b"service", "user", b"user", "verification_key", b"verification_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["service", "instance", "route", "rate_limit", "user", "verification_key", "reset", "listener"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["service", "instance", "route", "rate_limit", "user", "verification_key", "reset", "listener", "certificate"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -1135,15 +1141,36 @@ class Listener(_message.Message):
     PORT_FIELD_NUMBER: _builtins.int
     PROTOCOL_FIELD_NUMBER: _builtins.int
     HOSTNAMES_FIELD_NUMBER: _builtins.int
+    CERTIFICATES_FIELD_NUMBER: _builtins.int
+    TLS_MIN_FIELD_NUMBER: _builtins.int
+    TLS_MAX_FIELD_NUMBER: _builtins.int
+    CLIENT_CERTIFICATE_FIELD_NUMBER: _builtins.int
+    CLIENT_CA_FIELD_NUMBER: _builtins.int
+    PROXY_PROTOCOL_FROM_FIELD_NUMBER: _builtins.int
     port: _builtins.int
     """1 to 65535; on the host of the data plane's setting LISTEN. Listeners may share a port."""
     protocol: Global___ListenerProtocol.ValueType
     """The same for all listeners on a port."""
+    tls_min: _builtins.str
+    """"1.2" or "1.3"; these and the rest are the same for all listeners on a port."""
+    tls_max: _builtins.str
+    client_certificate: _builtins.str
+    """"required" or "optional"; empty: clients are not asked."""
+    client_ca: _builtins.str
+    """Authorities of clients' certificates, PEM."""
     @_builtins.property
     def hostnames(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Lower case, without port; "*.example.org" matches one or more leading labels; empty: every host. Of the listeners
         on a port, the one with the most specific hostname gets a request.
         """
+
+    @_builtins.property
+    def certificates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of certificates, with the protocol HTTPS: by SNI, the first is the default."""
+
+    @_builtins.property
+    def proxy_protocol_from(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Networks whose connections begin with a PROXY header."""
 
     def __init__(
         self,
@@ -1151,11 +1178,45 @@ class Listener(_message.Message):
         port: _builtins.int = ...,
         protocol: Global___ListenerProtocol.ValueType = ...,
         hostnames: _abc.Iterable[_builtins.str] | None = ...,
+        certificates: _abc.Iterable[_builtins.str] | None = ...,
+        tls_min: _builtins.str = ...,
+        tls_max: _builtins.str = ...,
+        client_certificate: _builtins.str = ...,
+        client_ca: _builtins.str = ...,
+        proxy_protocol_from: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hostnames", b"hostnames", "port", b"port", "protocol", b"protocol"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificates", b"certificates", "client_ca", b"client_ca", "client_certificate", b"client_certificate", "hostnames", b"hostnames", "port", b"port", "protocol", b"protocol", "proxy_protocol_from", b"proxy_protocol_from", "tls_max", b"tls_max", "tls_min", b"tls_min"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Listener: _TypeAlias = Listener  # noqa: Y015
+
+@_typing.final
+class Certificate(_message.Message):
+    """A certificate with its private key: sent over encrypted streams only, to data planes with the capability
+    "certificates.keys".
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CERTIFICATE_FIELD_NUMBER: _builtins.int
+    PRIVATE_KEY_FIELD_NUMBER: _builtins.int
+    certificate: _builtins.str
+    """PEM: the certificate, then its intermediates."""
+    private_key: _builtins.str
+    """PEM, not encrypted."""
+    def __init__(
+        self,
+        *,
+        certificate: _builtins.str = ...,
+        private_key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate", "private_key", b"private_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Certificate: _TypeAlias = Certificate  # noqa: Y015

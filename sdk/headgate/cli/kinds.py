@@ -138,11 +138,13 @@ _COLUMNS: Mapping[str, Mapping[str, Cell]] = {
         "DISCOVERY": _source,
         "OPENS AFTER": lambda row: f"{(row.get('circuit') or {}).get('failure_threshold')} failures",
     },
+    "certificate": {"CERTIFICATE": _field("name"), "EXPIRES": _field("not_after")},
     "listener": {
         "LISTENER": _field("name"),
         "PORT": _field("port"),
         "PROTOCOL": _field("protocol"),
         "HOSTNAMES": _listed("hostnames", "any"),
+        "CERTIFICATES": _listed("certificates"),
     },
     "route": {
         "ROUTE": _field("name"),

@@ -29,6 +29,8 @@ def print_status(seen: dict[str, Any]) -> None:
     print_line((answering, "bold"), f"{controlplane['url']}  {_about(controlplane)}")
     for problem in _problems(controlplane):
         print_line(("  problem: ", "red"), problem)
+    for warning in controlplane.get("warnings") or ():
+        print_line(("  warning: ", "yellow"), str(warning))
     print_line("")
     print_kind(KINDS["dataplanes"], seen["dataplanes"])
     print_line("")

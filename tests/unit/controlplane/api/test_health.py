@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from prometheus_client.parser import text_string_to_metric_families
 
 from controlplane.distribute.subscriber import Whole
 from controlplane.fleet.reports import NodeProblem
 from controlplane.identity import ClusterKeys, KeysUnavailable, ServiceAccounts
+from controlplane.model.resources import Certificate
+from controlplane.model.stored import encode, key_of
 from controlplane.store import Put
 from tests.support.api import Api
+from tests.support.certificates import Authority
 from tests.support.service_accounts import Cluster, following
 from tests.support.waiting import eventually
 
@@ -23,9 +28,20 @@ async def metrics(api: Api) -> dict[str, float]:
 async def test_all_is_well(api: Api) -> None:
     health = (await api.client.get("/health")).json()
     revision = api.store.revision
-    assert health == {"status": "ok", "version": "1.2.3", "store": "ok", "revision": revision, "problems": []}
+    store = {"store": "ok", "revision": revision}
+    assert health == {"status": "ok", "version": "1.2.3", **store, "problems": [], "warnings": []}
     ready = await api.client.get("/ready")
     assert ready.json() == {"ready": True, "reasons": [], "revision": revision, "problems": []}
+
+
+async def test_a_certificate_that_ends_soon_is_a_warning(api: Api, tmp_path: Path) -> None:
+    certificate, _ = Authority(tmp_path).issue("one")  # ends in a day
+    made = Certificate(name="shop", certificate=certificate.read_text())
+    await api.store.commit({}, [Put(key_of("certificate", "shop"), encode(made))])
+    await api.seen()
+    health = (await api.client.get("/health")).json()
+    assert health["status"] == "ok"
+    assert health["warnings"] == [f"certificate 'shop' expires on {made.ends:%Y-%m-%d}, in 0 days"]
 
 
 async def test_nonsense_in_the_store_is_shown(api: Api) -> None:

@@ -14,6 +14,7 @@ from controlplane.model.stored import encode, key_of
 from controlplane.model.validate import Declared, check_references, clashes, overlaps
 from controlplane.store import Entry
 
+TLS: dict[str, Any] = {"protocol": "https", "certificates": ["shop"]}
 WEB = {"name": "web", "port": 8080}
 
 
@@ -23,8 +24,20 @@ WEB = {"name": "web", "port": 8080}
         ({"port": None}, "port must be a whole number, not nothing"),
         ({"port": 0}, "port must be at least 1"),
         ({"port": 65_536}, "port must be at most 65535"),
-        ({"protocol": "tcp"}, "protocol must be 'http'"),
-        ({"protocol": "https"}, "protocol protocol https is not built yet"),
+        ({"protocol": "tcp"}, "protocol must be 'http' or 'https'"),
+        ({"protocol": "https"}, "certificates must name at least one with protocol https"),
+        ({"certificates": ["a"]}, "certificates needs protocol https"),
+        ({"tls_min": "1.3"}, "tls_min needs protocol https"),
+        (TLS | {"tls_min": "1.1"}, "tls_min must be '1.2' or '1.3'"),
+        (TLS | {"tls_min": "1.3", "tls_max": "1.2"}, "tls_max must not be older than tls_min"),
+        (
+            TLS | {"client_certificate": "required"},
+            "client_ca must be given together with client_certificate",
+        ),
+        (
+            {"proxy_protocol_from": ["10.0.0.1/8"]},
+            "proxy_protocol_from[0] must be a network like 10.0.0.0/8 or 2001:db8::/32, without host bits",
+        ),
         (
             {"hostnames": ["a.org:80"]},
             "hostnames[0] must be a host name without port, or '*.' and the end of one",
@@ -47,7 +60,7 @@ def declared(*fields: dict[str, Any]) -> list[Declared]:
     ]
 
 
-SHARING = [
+SHARING: list[tuple[list[dict[str, Any]], str]] = [
     ([{"port": 80}, {"port": 80}], "serves every host on port 80"),
     (
         [{"port": 80, "hostnames": ["a.org"]}, {"port": 80, "hostnames": ["b.org", "a.org"]}],
@@ -69,6 +82,16 @@ def test_two_on_one_port(pair: list[dict[str, Any]], detail: str) -> None:
     index = ResourceIndex({("listener", "one"): first})
     found = clashes(index, declared(two))
     assert list(map(str, found)) == [line.replace("[1]", "[0]") for line in expected]
+
+
+def test_settings_of_the_port_are_those_of_all_its_listeners() -> None:
+    one = {"name": "one", "port": 443, "hostnames": ["a.org"], **TLS, "tls_min": "1.3"}
+    two = {"name": "two", "port": 443, "hostnames": ["b.org"], **TLS, "proxy_protocol_from": ["10.0.0.0/8"]}
+    three = {"name": "three", "port": 443, "hostnames": ["c.org"]}
+    must = "must be that of listener 'one', which has the same port 443"
+    found = [str(one) for one in clashes(ResourceIndex(), declared(one, two))]
+    assert found == [f"listeners[1].tls_min: {must}", f"listeners[1].proxy_protocol_from: {must}"]
+    assert f"listeners[1].protocol: {must}" in map(str, clashes(ResourceIndex(), declared(one, three)))
 
 
 def test_a_listener_replaces_itself() -> None:

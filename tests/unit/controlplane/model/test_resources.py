@@ -11,8 +11,18 @@ from tests.unit.controlplane.model.raw_resources import route
 
 
 def test_kinds_have_their_names_of_the_contract() -> None:
-    assert set(KINDS) == {"service", "instance", "listener", "route", "scope", "user", "rate_limit", "issuer"}
-    kinds = {"services", "routes", "scopes", "users", "rate_limits", "listeners", "issuers"}
+    assert set(KINDS) == {
+        "service",
+        "instance",
+        "certificate",
+        "listener",
+        "route",
+        "scope",
+        "user",
+        "rate_limit",
+        "issuer",
+    }
+    kinds = {"services", "routes", "scopes", "users", "rate_limits", "certificates", "listeners", "issuers"}
     assert set(documents()) == kinds
 
 

@@ -12,7 +12,17 @@ from pydantic import Field
 
 from controlplane.model.base import FOR_PEOPLE, Part, Resource
 from controlplane.model.internal import Reset, VerificationKey
-from controlplane.model.resources import Instance, Listener, RateLimit, Route, Service, Tls, User, model_of
+from controlplane.model.resources import (
+    Certificate,
+    Instance,
+    Listener,
+    RateLimit,
+    Route,
+    Service,
+    Tls,
+    User,
+    model_of,
+)
 from controlplane.rpc.wire.resource_messages import message
 from headgate_api.v1 import resources_pb2 as pb
 from tests.support.added import parts
@@ -23,6 +33,7 @@ NOT_SENT = {
     Tls: {"enabled"},  # the part is there, or it is not
     Route: {"name"},  # beside the body
     Listener: {"name"},
+    Certificate: {"name", "not_after", "sealed_key"},
     RateLimit: {"name", "requests", "per"},
     User: {"username", "password", "password_hash", "generation", "credentials_id"},
     VerificationKey: {"kid"},

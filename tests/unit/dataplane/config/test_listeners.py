@@ -81,7 +81,9 @@ def test_a_route_of_a_listener_leaves_the_nodes_own_path_alone() -> None:
         ),
         (
             [Listener("one", 80, ("a.org",)), Listener("two", 80, ("b.org",), protocol="https")],
-            ["listener/two protocol: listener 'one' serves http on port 80"],
+            [
+                "listener/two protocol: must be that of listener 'one', which has the same port 80",
+            ],
         ),
         ([Listener("one", 80, ("*.a.org",)), Listener("two", 80, ("b.a.org",))], []),
         ([Listener("one", 80), Listener("two", 81)], []),
