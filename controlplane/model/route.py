@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from controlplane.model.base import IGNORABLE, Added, Narrows, Resource
+from controlplane.model.cors import Cors, Network
 from controlplane.model.edits import REQUEST, RESPONSE, HeaderEdits, protected
 from controlplane.model.expressions import Expression
 from controlplane.model.fields import (
@@ -62,7 +63,7 @@ class Route(Resource):
     }
     SPARSE: ClassVar[tuple[str, ...]] = (
         *("path_regex", "headers", "query", "method_miss", "listeners"),
-        *("request_headers", "response_headers"),
+        *("request_headers", "response_headers", "cors", "allow_addresses", "deny_addresses"),
         *("services", "sticky", "respond", "redirect", "rewrite_full", "rewrite_regex", "rewrite_host"),
     )
     ADDED: ClassVar[Mapping[str, Added]] = {
@@ -78,6 +79,9 @@ class Route(Resource):
         "rewrite_regex": Narrows("routes.forwarding"),
         "rewrite_host": Narrows("routes.forwarding"),
         "sticky": IGNORABLE,
+        "cors": Narrows("routes.access"),
+        "allow_addresses": Narrows("routes.access"),
+        "deny_addresses": Narrows("routes.access"),
         "request_headers": Narrows("routes.edits"),
         "response_headers": Narrows("routes.edits"),
         # A data plane that ignores it traces another share.
@@ -172,6 +176,24 @@ class Route(Resource):
     rewrite_host: Annotated[
         HostName | None, Field(description="Replaces the host in the forwarded request.")
     ] = None
+    cors: Annotated[
+        Cors | None,
+        Field(
+            description="Scripts of which origins may use the route. Preflights are answered without a token."
+        ),
+    ] = None
+    allow_addresses: Annotated[
+        tuple[Network, ...],
+        AsList,
+        Field(max_length=256, description="Addresses and networks of clients; all others are refused."),
+        Unique,
+    ] = ()
+    deny_addresses: Annotated[
+        tuple[Network, ...],
+        AsList,
+        Field(max_length=256, description="Addresses and networks of clients that are refused."),
+        Unique,
+    ] = ()
     request_headers: Annotated[
         HeaderEdits | None, Field(description="Edits of the header fields that the service gets.")
     ] = None
@@ -239,6 +261,8 @@ class Route(Resource):
             yield Problem(
                 field, f"{parameter[1]!r} is an ordinary segment here; a prefix matches any segments below it"
             )
+        if self.cors is not None:
+            yield from self.cors.warnings()
         if self.rewrite and (captured := _CAPTURED.search(self.rewrite)):
             yield Problem(
                 "rewrite", f"{captured[0]!r} is ordinary text here; what follows a prefix stays without it"

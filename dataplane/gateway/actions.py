@@ -37,6 +37,27 @@ class Redirected:
         self.reply = reply
 
 
+class Preflight:
+    """The answer to a preflight (CORS)."""
+
+    __slots__ = ("reply",)
+
+    def __init__(self, reply: Reply) -> None:
+        self.reply = reply
+
+
+class OriginDenied:
+    """A preflight of an origin whose scripts may not use the route."""
+
+    __slots__ = ()
+
+
+class AddressDenied:
+    """The client's address may not use the route."""
+
+    __slots__ = ()
+
+
 class WithoutService:
     """The share of the route that the request belongs to has no service."""
 

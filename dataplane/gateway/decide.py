@@ -17,7 +17,17 @@ from typing import Final, Protocol, cast
 from zlib import crc32
 
 from dataplane.config.table import EMPTY, Table
-from dataplane.gateway.actions import Action, Answering, Redirecting, Splitting, Unusable, responding
+from dataplane.gateway.actions import (
+    Action,
+    AddressDenied,
+    Answering,
+    OriginDenied,
+    Preflight,
+    Redirecting,
+    Splitting,
+    Unusable,
+    responding,
+)
 from dataplane.gateway.backends import Backend, Backends
 from dataplane.gateway.checks import Held, discard, keep, release, tell
 from dataplane.gateway.limit_keys import claims_of
@@ -27,11 +37,12 @@ from dataplane.gateway.policy.authenticate import Authenticator
 from dataplane.gateway.policy.authorize import authorize
 from dataplane.gateway.policy.breaker import HalfOpenTrial, Open, Outcome, Trial
 from dataplane.gateway.policy.breakers import Breakers
+from dataplane.gateway.policy.cors import Cors
 from dataplane.gateway.policy.forwarding import Forwarding
 from dataplane.gateway.policy.limiter import Limiter
 from dataplane.gateway.policy.permit import ANONYMOUS, Caller, Permit
 from dataplane.gateway.policy.resources import Limit, LimitMode, Route, Service
-from dataplane.gateway.policy.router import AMBIGUOUS_PATH, upstream_path
+from dataplane.gateway.policy.router import AMBIGUOUS_PATH, Router, upstream_path
 from dataplane.gateway.policy.sites import Sites
 from dataplane.gateway.policy.weights import Points
 from dataplane.gateway.redis_checks import Asking, RedisChecks, give_back
@@ -50,10 +61,10 @@ from dataplane.proxy.errors import (
     TooLarge,
 )
 from dataplane.proxy.exchange import UNDECIDED, Decider, Exchange, Fields, Result
-from dataplane.proxy.messages import IDEMPOTENT, NO_IDENTITY, SERVER, Identity, Provenance, Request
+from dataplane.proxy.messages import IDEMPOTENT, METHODS, NO_IDENTITY, SERVER, Identity, Provenance, Request
 from dataplane.proxy.normal_path import BadPath, normal_form
 from dataplane.proxy.pool import Endpoint, Pool
-from dataplane.proxy.reply import Reply
+from dataplane.proxy.reply import Reply, with_fields
 from dataplane.proxy.trust import Peer, TrustedProxies, address_block
 
 _ANSWERED: Final = Result.ANSWERED
@@ -144,6 +155,10 @@ class Gateway(Decider):
         router, sites = table.router, exchange.client.entrance.sites
         if sites is not None:
             router = cast(Sites, sites).find(request.host)
+        if router.preflights and request.method == "OPTIONS":
+            answer = self._preflight(router, exchange, request)
+            if answer is not None:
+                return answer
         route = router.match(request.host, request.path, request.method, request)
         if type(route) is not Route:
             if request.path == SERVER:
@@ -160,6 +175,8 @@ class Gateway(Decider):
         address = exchange.address
         if request.provenance is not None:
             address = exchange.address = self._client(exchange.client.peer, request.provenance)
+        if plan.gate is not None and not plan.gate.admits(address):
+            return AddressDenied()
         block = address if ":" not in address else address_block(address)
         refused = plan.early.take(exchange, block, ANONYMOUS, now)
         if refused is not None:
@@ -167,6 +184,27 @@ class Gateway(Decider):
         if plan.early_in_redis is not None:
             return self._ask_early(exchange, plan, plan.early_in_redis, block, now)
         return self._identify(exchange, plan, block, now)
+
+    def _preflight(self, router: Router, exchange: Exchange, request: Request) -> object | None:
+        """The answer to a preflight, by the route that would get the request it asks for. None if the request is no
+        preflight, or the route has no CORS: it goes the way of all requests."""
+        origin, method = request.field("origin"), request.field("access-control-request-method")
+        if not origin or method not in METHODS:
+            return None
+        route = router.match(request.host, request.path, method, request)
+        if type(route) is not Route:
+            return None
+        plan = self._plans.get(route.name) or self._plan(route)
+        if plan.cors is None:
+            return None
+        exchange.plan = plan
+        address = exchange.address
+        if request.provenance is not None:
+            address = exchange.address = self._client(exchange.client.peer, request.provenance)
+        if plan.gate is not None and not plan.gate.admits(address):
+            return AddressDenied()
+        fields = plan.cors.preflight(origin, method, request.field("access-control-request-headers"))
+        return OriginDenied() if fields is None else Preflight(Reply.plain(204, "preflight", b"", "", fields))
 
     def _ask_early(
         self, exchange: Exchange, plan: Plan, early: RedisChecks, block: str, now: float
@@ -266,6 +304,9 @@ class Gateway(Decider):
         exchange.decision = "forwarded"
         if plan.rewrites:
             request.target = _rewritten(route, request)
+        if plan.cors is not None:
+            fields = plan.cors.response(request.field("origin"))
+            exchange.response_fields = (*exchange.response_fields, *fields)
         if request.upgrade:
             request.upgrade = _allowed(route, request)
         return None
@@ -374,7 +415,12 @@ class Gateway(Decider):
         if exchange is not None and exchange.held is not None:
             # Nothing is under way any more. Refused clients that do not read the refusal must not hold a place.
             release(exchange)
-        return respond(refusal)
+        reply = respond(refusal)
+        if exchange is not None and exchange.plan is not None:
+            cors = cast(Plan, exchange.plan).cors
+            if cors is not None and type(refusal) is not Preflight:
+                return _readable(reply, cors, exchange)
+        return reply
 
     def _settle(self, exchange: Exchange, now: float) -> None:
         """Report the outcome to the breaker and the ejector. A 5xx that is no `_BLAMELESS` counts as a failure."""
@@ -523,6 +569,15 @@ class _InFlight(Held):
 
     def release(self) -> None:
         self._backend.in_flight -= 1
+
+
+def _readable(reply: Reply, cors: Cors, exchange: Exchange) -> Reply:
+    """An answer of the gateway's own, for scripts of the request's origin."""
+    request = exchange.request
+    fields = cors.response(request.field("origin")) if request is not None else []
+    if cors.varies:
+        fields.append(("vary", "Origin"))
+    return with_fields(reply, fields)
 
 
 def _rewritten(route: Route, request: Request) -> bytes:

@@ -9,7 +9,10 @@ from dataplane.gateway.backends import Backend, Backends
 from dataplane.gateway.checks import Checks
 from dataplane.gateway.limit_keys import needs_caller
 from dataplane.gateway.policy import retry
+from dataplane.gateway.policy.addresses import Gate
 from dataplane.gateway.policy.concurrency import worker_share
+from dataplane.gateway.policy.cors import Cors
+from dataplane.gateway.policy.edits import HeaderEdits
 from dataplane.gateway.policy.limiter import Limiter
 from dataplane.gateway.policy.resources import Limit, LimitMode, Route, Service
 from dataplane.gateway.redis_checks import RedisChecks
@@ -26,8 +29,10 @@ class Plan(Side):
     __slots__ = (
         "action",
         "backend",
+        "cors",
         "early",
         "early_in_redis",
+        "gate",
         "late",
         "late_in_redis",
         "max_in_flight",
@@ -71,16 +76,23 @@ class Plan(Side):
         """This worker's share of the requests that may be under way at the service; 0: any number."""
         forwarding = route.forwarding
         self.rewrites = bool(route.rewrite or route.strip_prefix)
+        self.cors: Cors | None = None
+        """Answers to preflights, and fields for scripts of other origins."""
+        self.gate: Gate | None = None
+        """The addresses that may use the route."""
         self.substitutes = False
         """The new path has to be checked."""
         if forwarding is not None:
             self.substitutes = forwarding.substitution is not None
             self.rewrites = self.rewrites or bool(forwarding.path)
             self.authority = forwarding.host.encode("latin-1")
+            self.cors = forwarding.cors
+            if forwarding.addresses is not None:
+                self.gate = Gate(forwarding.addresses)
             if forwarding.request_edits is not None:
                 self.request_edits = prepared(forwarding.request_edits)
-            if forwarding.response_edits is not None:
-                self.response_edits = prepared(forwarding.response_edits)
+            if forwarding.response_edits is not None or forwarding.cors is not None:
+                self.response_edits = prepared(forwarding.response_edits or HeaderEdits(), forwarding.cors)
         if route.trace_sampling is not None:
             self.sampled = threshold(route.trace_sampling)
         self.max_body = route.max_body_bytes

@@ -11,7 +11,15 @@ from http import HTTPStatus
 from math import ceil
 from typing import Any, Final, cast
 
-from dataplane.gateway.actions import Redirected, Responded, Unusable, WithoutService
+from dataplane.gateway.actions import (
+    AddressDenied,
+    OriginDenied,
+    Preflight,
+    Redirected,
+    Responded,
+    Unusable,
+    WithoutService,
+)
 from dataplane.gateway.policy.authenticate import Unauthenticated
 from dataplane.gateway.policy.authorize import Forbidden
 from dataplane.gateway.policy.resources import LimitMode
@@ -50,6 +58,8 @@ _ABOUT_SERVER = Reply(200, "about_server", "", [("allow", ", ".join(sorted(METHO
 _NOT_FOUND = Reply(404, "not_found", "Service not found")
 _NOT_CONFIGURED = Reply(503, "not_configured", "Service unavailable", _retry(1))
 _TOO_MANY_CONNECTIONS = Reply(503, "too_many_connections", "Too many connections", _retry(1))
+_ORIGIN_DENIED = Reply(403, "origin_denied", "Origin not allowed", [("vary", "Origin")])
+_ADDRESS_DENIED = Reply(403, "address_denied", "Address not allowed")
 _WITHOUT_SERVICE = Reply(500, "without_service", "No service for this request")
 _CLIENT_STALLED = Reply(408, "client_stalled", "Request timeout")
 _EXHAUSTED = Reply(503, "exhausted", "Service unavailable", _retry(1))
@@ -148,6 +158,9 @@ TABLE: Final[Mapping[type, Callable[[Any], Reply]]] = {
     CircuitOpen: _circuit_open,
     Responded: lambda answer: cast(Reply, answer.reply),
     Redirected: lambda answer: cast(Reply, answer.reply),
+    Preflight: lambda answer: cast(Reply, answer.reply),
+    OriginDenied: lambda _: _ORIGIN_DENIED,
+    AddressDenied: lambda _: _ADDRESS_DENIED,
     WithoutService: lambda _: _WITHOUT_SERVICE,
     Unusable: _unusable,
     NotConfigured: lambda _: _NOT_CONFIGURED,

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 from urllib.parse import quote
 
+from dataplane.gateway.policy.cors import OF_RESPONSES, Cors
 from dataplane.gateway.policy.edits import HeaderEdits
 from dataplane.proxy.edits import Edits, FieldValue
 from dataplane.proxy.exchange import Exchange
@@ -67,10 +68,13 @@ def claims_in(edits: HeaderEdits | None) -> frozenset[str]:
     return frozenset(name.removeprefix("claim:") for name in names if name.startswith("claim:"))
 
 
-def prepared(edits: HeaderEdits) -> Edits:
-    """Edits as the engine carries them out."""
-    names = frozenset(name.encode("latin-1") for name in (*edits.remove, *edits.set))
+def prepared(edits: HeaderEdits, cors: Cors | None = None) -> Edits:
+    """Edits as the engine carries them out; with those that CORS asks for."""
+    dropped = OF_RESPONSES if cors is not None else ()
+    names = frozenset(name.encode("latin-1") for name in (*edits.remove, *edits.set, *dropped))
     both: list[tuple[str, str]] = [*sorted(edits.set.items()), *sorted(edits.add.items())]
     fixed = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in both if "%{" not in value]
+    if cors is not None and cors.varies:
+        fixed.append((b"vary", b"Origin"))
     made = [(name.encode("latin-1"), Template(split(value))) for name, value in both if "%{" in value]
     return Edits(names, fixed, made)

@@ -18,6 +18,9 @@ ADVICE: Final[Mapping[str, str]] = {
     ),
     "responded": "Nothing: the route answers by itself (`respond`).",
     "redirected": "Nothing: the route redirects (`redirect`).",
+    "preflight": "Nothing: the route answers preflights of browsers (`cors`).",
+    "origin_denied": "Add the origin to `allow_origins` of the route's `cors`, if its scripts may use the route.",
+    "address_denied": "Change `allow_addresses` or `deny_addresses` of the route, if the client may use it.",
     "without_service": (
         "Give a share of `services` of the route a weight and a service: this request belongs to one without."
     ),

@@ -17,7 +17,7 @@ from dataplane.proxy.fields.trace import ALWAYS, own_id
 
 UPSTREAM_ERRORS = frozenset({"unavailable", "bad_response", "timed_out"})
 """Decisions that an instance caused."""
-ANSWERS = frozenset({"responded", "redirected"})
+ANSWERS = frozenset({"responded", "redirected", "preflight"})
 """Decisions that are no refusals: the route answers by itself."""
 _NO_COUNTS = [0] * len(STATUS_CLASSES)
 _NO_LATENCY = [0.0] * (len(LATENCY_BOUNDS) + 2)

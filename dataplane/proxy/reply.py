@@ -63,6 +63,13 @@ class Reply:
         return made
 
 
+def with_fields(reply: Reply, more: Iterable[tuple[str, str]]) -> Reply:
+    """The same response with more fields."""
+    made = Reply(reply.status, reply.decision, "", (), reply.reason)
+    made.body, made.fields = reply.body, (*reply.fields, *more)
+    return made
+
+
 def _document(status: int, detail: str, problem: Problem | None) -> bytes:
     found = problem or Problem("about:blank", HTTPStatus(status).phrase, {})
     document = {"type": found.type, "title": found.title, "status": status, "detail": detail, **found.members}

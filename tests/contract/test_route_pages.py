@@ -124,3 +124,37 @@ def test_the_guide_to_edits() -> None:
         b"x-real-ip: 203.0.113.9",
         b"x-tenant: acme",
     ]
+
+
+PREFLIGHTS = [
+    ("https://www.example.org", 204),
+    ("https://a.b.preview.example.org", 204),
+    ("https://pr-12.example.net", 204),
+    ("https://evil.example", 403),
+]
+
+
+@pytest.mark.parametrize(("origin", "status"), PREFLIGHTS)
+def test_the_guide_to_cors(origin: str, status: int) -> None:
+    line = Line(*items(example(DOCS / "how-to" / "cors.md")), VERIFIED_BY)
+    asked = (
+        (b"Origin", origin.encode()),
+        (b"Access-Control-Request-Method", b"PUT"),
+        (b"Access-Control-Request-Headers", b"authorization"),
+    )
+    refusal, exchange = line.ask("/shop", *asked, method=b"OPTIONS")
+    reply = line.gateway.refuse(exchange, refusal)
+    assert reply.status == status
+    if status == 204:
+        fields = dict(reply.fields)
+        assert fields["access-control-allow-origin"] == origin
+        assert fields["access-control-allow-methods"] == "GET, PUT"
+        assert fields["access-control-allow-headers"] == "authorization, content-type"
+        assert fields["access-control-max-age"] == "600"
+
+
+@pytest.mark.parametrize(("address", "status"), [("10.1.2.3", 401), ("10.0.0.13", 403), ("192.0.2.1", 403)])
+def test_the_guide_to_addresses(address: str, status: int) -> None:
+    line = Line(*items(example(DOCS / "how-to" / "addresses.md")), VERIFIED_BY)
+    refusal, _ = line.ask("/admin", address=address)
+    assert respond(refusal).status == status

@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 from dataplane.config.decode.checker import Checker
+from dataplane.config.decode.cors import read_addresses, read_cors
 from dataplane.config.decode.edits import OF_REQUESTS, OF_RESPONSES, read_edits
 from dataplane.config.decode.words import HOST
 from dataplane.gateway.policy.expressions import compiled
@@ -24,8 +25,9 @@ _SUBSTITUTION = re.compile(r"([\x21-\x22\x24-\x3e\x40-\x5b\x5d-\x7e]|\\[0-9])*")
 
 def read_forwarding(body: pb.Route, check: Checker) -> Forwarding | None:
     """Everything about forwarding that the route says; None if it sends its requests to one service, unchanged."""
-    special = body.services or body.rewrite_full or body.rewrite_host
-    parts = ("respond", "redirect", "rewrite_regex", "sticky", "request_headers", "response_headers")
+    special = bool(body.services or body.rewrite_full or body.rewrite_host)
+    special = special or bool(body.allow_addresses or body.deny_addresses)
+    parts = ("cors", "respond", "redirect", "rewrite_regex", "sticky", "request_headers", "response_headers")
     if not special and not any(body.HasField(part) for part in parts):  # type: ignore[arg-type]
         return None
     own = Checker(check.resource)
@@ -41,6 +43,8 @@ def read_forwarding(body: pb.Route, check: Checker) -> Forwarding | None:
         redirect=_redirect(body.redirect, own) if body.HasField("redirect") else None,
         path=own.path("rewrite_full", body.rewrite_full) if body.rewrite_full else "",
         substitution=_substitution(body.rewrite_regex, own) if body.HasField("rewrite_regex") else None,
+        cors=read_cors(body.cors, own) if body.HasField("cors") else None,
+        addresses=read_addresses(body, own) if body.allow_addresses or body.deny_addresses else None,
         request_edits=read_edits("request_headers", body.request_headers, OF_REQUESTS, own)
         if body.HasField("request_headers")
         else None,

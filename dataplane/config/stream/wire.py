@@ -29,6 +29,7 @@ CAPABILITIES = (
     "routes.edits",
     "listeners.https",
     "certificates.keys",
+    "routes.access",
 )
 """Capabilities of this data plane beyond the first version of the protocol; see `Hello`."""
 REDIS_CONFIGURED = "redis.configured"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from dataplane.gateway.policy.addresses import AddressLists
+from dataplane.gateway.policy.cors import Cors
 from dataplane.gateway.policy.edits import HeaderEdits
 
 
@@ -78,6 +80,8 @@ class Forwarding:
     substitution: Substitution | None = None
     host: str = ""
     """Replaces the host that is sent upstream."""
+    cors: Cors | None = None
+    addresses: AddressLists | None = None
     request_edits: HeaderEdits | None = None
     response_edits: HeaderEdits | None = None
     unusable: str = ""

@@ -54,7 +54,7 @@ class MethodNotAllowed:
 class Router:
     """An immutable table of routes. Names are unique."""
 
-    __slots__ = ("_any", "_hosts", "_longest", "_wildcards")
+    __slots__ = ("_any", "_hosts", "_longest", "_wildcards", "preflights")
 
     def __init__(self, routes: Iterable[Route] = ()) -> None:
         self._any = PathIndex()
@@ -63,7 +63,10 @@ class Router:
         """Keyed by the part after the "*": ".example.org"."""
         self._longest = 0
         """No wildcard's suffix has more characters than this."""
+        self.preflights = 0
+        """How many routes answer preflights (CORS)."""
         for route in routes:
+            self.preflights += _answers_preflights(route)
             for host in _patterns(route):
                 paths = self._get(host)
                 if paths is None:
@@ -97,7 +100,9 @@ class Router:
         twin._hosts, twin._wildcards = self._hosts, self._wildcards
         copied: dict[str, PathIndex] = {}
         new = {route.name: route for route in added}
+        twin.preflights = self.preflights + sum(map(_answers_preflights, new.values()))
         for route in removed:
+            twin.preflights -= _answers_preflights(route)
             successor = new.get(route.name)
             if successor is not None and _place(successor) == _place(route):
                 continue
@@ -194,7 +199,12 @@ class Router:
 
 def _guard(route: Route) -> tuple[object, ...]:
     """The conditions that a request must meet."""
-    return route.public, route.scopes, route.limits
+    addresses = route.forwarding.addresses if route.forwarding is not None else None
+    return route.public, route.scopes, route.limits, addresses
+
+
+def _answers_preflights(route: Route) -> bool:
+    return route.forwarding is not None and route.forwarding.cors is not None
 
 
 def upstream_path(route: Route, path: str) -> str:

@@ -204,6 +204,7 @@ class Hello(_message.Message):
           "instances.unix"   Instance.host "unix:/path", a Unix socket.
           "routes.matches"   Route.path_regex, .headers and .query.
           "routes.forwarding" Route.services, .respond, .redirect, .rewrite_full, .rewrite_regex and .rewrite_host.
+          "routes.access"    Route.cors, .allow_addresses and .deny_addresses.
           "routes.edits"     Route.request_headers and .response_headers.
           "listeners"        Listener, and Route.listeners.
           "questions"        It answers a Question.

@@ -546,6 +546,9 @@ class Route(_message.Message):
     REQUEST_HEADERS_FIELD_NUMBER: _builtins.int
     RESPONSE_HEADERS_FIELD_NUMBER: _builtins.int
     TRACE_SAMPLING_FIELD_NUMBER: _builtins.int
+    CORS_FIELD_NUMBER: _builtins.int
+    ALLOW_ADDRESSES_FIELD_NUMBER: _builtins.int
+    DENY_ADDRESSES_FIELD_NUMBER: _builtins.int
     prefix: _builtins.str
     """Exactly one of prefix, path and path_regex is set. A prefix matches whole path segments."""
     path: _builtins.str
@@ -625,6 +628,14 @@ class Route(_message.Message):
 
     @_builtins.property
     def response_headers(self) -> Global___HeaderEdits: ...
+    @_builtins.property
+    def cors(self) -> Global___Cors: ...
+    @_builtins.property
+    def allow_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Addresses and networks of the clients that are admitted, if there are any, and of those that are refused."""
+
+    @_builtins.property
+    def deny_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -656,16 +667,68 @@ class Route(_message.Message):
         request_headers: Global___HeaderEdits | None = ...,
         response_headers: Global___HeaderEdits | None = ...,
         trace_sampling: _builtins.float | None = ...,
+        cors: Global___Cors | None = ...,
+        allow_addresses: _abc.Iterable[_builtins.str] | None = ...,
+        deny_addresses: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_trace_sampling", b"_trace_sampling", "redirect", b"redirect", "request_headers", b"request_headers", "respond", b"respond", "response_headers", b"response_headers", "rewrite_regex", b"rewrite_regex", "sticky", b"sticky", "trace_sampling", b"trace_sampling"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_trace_sampling", b"_trace_sampling", "cors", b"cors", "redirect", b"redirect", "request_headers", b"request_headers", "respond", b"respond", "response_headers", b"response_headers", "rewrite_regex", b"rewrite_regex", "sticky", b"sticky", "trace_sampling", b"trace_sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_trace_sampling", b"_trace_sampling", "headers", b"headers", "hosts", b"hosts", "listeners", b"listeners", "max_body_bytes", b"max_body_bytes", "method_miss", b"method_miss", "methods", b"methods", "path", b"path", "path_regex", b"path_regex", "prefix", b"prefix", "public", b"public", "query", b"query", "rate_limits", b"rate_limits", "redirect", b"redirect", "request_headers", b"request_headers", "respond", b"respond", "response_headers", b"response_headers", "rewrite", b"rewrite", "rewrite_full", b"rewrite_full", "rewrite_host", b"rewrite_host", "rewrite_regex", b"rewrite_regex", "scopes", b"scopes", "service_name", b"service_name", "services", b"services", "sticky", b"sticky", "strip_prefix", b"strip_prefix", "timeout", b"timeout", "trace_sampling", b"trace_sampling", "upgrades", b"upgrades"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_trace_sampling", b"_trace_sampling", "allow_addresses", b"allow_addresses", "cors", b"cors", "deny_addresses", b"deny_addresses", "headers", b"headers", "hosts", b"hosts", "listeners", b"listeners", "max_body_bytes", b"max_body_bytes", "method_miss", b"method_miss", "methods", b"methods", "path", b"path", "path_regex", b"path_regex", "prefix", b"prefix", "public", b"public", "query", b"query", "rate_limits", b"rate_limits", "redirect", b"redirect", "request_headers", b"request_headers", "respond", b"respond", "response_headers", b"response_headers", "rewrite", b"rewrite", "rewrite_full", b"rewrite_full", "rewrite_host", b"rewrite_host", "rewrite_regex", b"rewrite_regex", "scopes", b"scopes", "service_name", b"service_name", "services", b"services", "sticky", b"sticky", "strip_prefix", b"strip_prefix", "timeout", b"timeout", "trace_sampling", b"trace_sampling", "upgrades", b"upgrades"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__trace_sampling: _TypeAlias = _typing.Literal["trace_sampling"]  # noqa: Y015
     _WhichOneofArgType__trace_sampling: _TypeAlias = _typing.Literal["_trace_sampling", b"_trace_sampling"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__trace_sampling) -> _WhichOneofReturnType__trace_sampling | None: ...
 
 Global___Route: _TypeAlias = Route  # noqa: Y015
+
+@_typing.final
+class Cors(_message.Message):
+    """Scripts of which origins may use the route (Fetch standard, CORS). "*" stands for every value."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ALLOW_ORIGINS_FIELD_NUMBER: _builtins.int
+    ALLOW_ORIGIN_REGEX_FIELD_NUMBER: _builtins.int
+    ALLOW_METHODS_FIELD_NUMBER: _builtins.int
+    ALLOW_HEADERS_FIELD_NUMBER: _builtins.int
+    EXPOSE_HEADERS_FIELD_NUMBER: _builtins.int
+    ALLOW_CREDENTIALS_FIELD_NUMBER: _builtins.int
+    MAX_AGE_FIELD_NUMBER: _builtins.int
+    allow_credentials: _builtins.bool
+    max_age: _builtins.int
+    """Seconds for which browsers keep the answer to a preflight."""
+    @_builtins.property
+    def allow_origins(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Origins; "https://*.example.org" covers all names below."""
+
+    @_builtins.property
+    def allow_origin_regex(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """RE2; match whole origins."""
+
+    @_builtins.property
+    def allow_methods(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def allow_headers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def expose_headers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        allow_origins: _abc.Iterable[_builtins.str] | None = ...,
+        allow_origin_regex: _abc.Iterable[_builtins.str] | None = ...,
+        allow_methods: _abc.Iterable[_builtins.str] | None = ...,
+        allow_headers: _abc.Iterable[_builtins.str] | None = ...,
+        expose_headers: _abc.Iterable[_builtins.str] | None = ...,
+        allow_credentials: _builtins.bool = ...,
+        max_age: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_credentials", b"allow_credentials", "allow_headers", b"allow_headers", "allow_methods", b"allow_methods", "allow_origin_regex", b"allow_origin_regex", "allow_origins", b"allow_origins", "expose_headers", b"expose_headers", "max_age", b"max_age"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Cors: _TypeAlias = Cors  # noqa: Y015
 
 @_typing.final
 class HeaderEdits(_message.Message):

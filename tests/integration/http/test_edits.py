@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dataplane.gateway.policy.cors import Cors
 from dataplane.gateway.policy.edits import HeaderEdits
 from dataplane.gateway.policy.forwarding import Forwarding
 from dataplane.gateway.policy.resources import Route
@@ -131,3 +132,27 @@ async def test_a_rewritten_host_leaves_the_forwarded_one() -> None:
         await gate.ask(GET)
     assert values(upstream.heads[0], b"host") == [b"one.example.org"]
     assert values(upstream.heads[0], b"x-forwarded-host") == [b"a"]
+
+
+async def test_the_service_s_own_cors_fields_are_replaced() -> None:
+    """One Access-Control-Allow-Origin, or browsers refuse the response (Fetch, CORS check)."""
+    rules = Cors(origins=frozenset({"https://a.example"}))
+    route = Route("r", "s", prefix="/", public=True, forwarding=Forwarding(cors=rules))
+    answer = ANSWER % b"Access-Control-Allow-Origin: *\r\nVary: Accept\r\n"
+    async with stage(Upstream(answering(*[answer] * 3)), routes=[route]) as gate:
+        client = await gate.client()
+        for origin, named in (
+            (b"https://a.example", [b"https://a.example"]),
+            (b"https://b.example", []),
+            (b"https://a.example", [b"https://a.example"]),
+        ):
+            await client.say(with_fields(GET, b"Origin: " + origin))
+            head, _ = await client.answer()
+            assert values(head, b"access-control-allow-origin") == named
+            assert values(head, b"vary") == [b"Accept", b"Origin"]
+        await client.say(
+            b"OPTIONS / HTTP/1.1\r\nHost: a\r\nOrigin: https://a.example\r\n"
+            b"Access-Control-Request-Method: PUT\r\n\r\n"
+        )
+        head = await client.head()
+        assert lines(head)[0] == b"HTTP/1.1 204 No Content" and not values(head, b"content-length")

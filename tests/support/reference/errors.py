@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from controlplane.api.advice import ADVICE as BY_STATUS
-from dataplane.gateway.actions import Redirected, Responded, Unusable
+from dataplane.gateway.actions import Preflight, Redirected, Responded, Unusable
 from dataplane.gateway.policy.authenticate import MISSING, Unauthenticated
 from dataplane.gateway.policy.authorize import Forbidden
 from dataplane.gateway.policy.resources import Limit, Route
@@ -63,6 +63,7 @@ _SAMPLES: dict[type, Any] = {
     MethodNotAllowed: MethodNotAllowed(("GET",)),
     Responded: Responded(Reply.plain(200, "responded", b"", "")),
     Redirected: Redirected(Reply(302, "redirected", "")),
+    Preflight: Preflight(Reply(204, "preflight", "")),
     Unusable: Unusable(""),
     Unauthenticated: MISSING,
     Forbidden: Forbidden(Route("orders", "orders"), frozenset({"orders:read"})),

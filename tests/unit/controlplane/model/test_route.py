@@ -37,6 +37,20 @@ GOOD: list[tuple[str, dict[str, Any]]] = [
             response_headers={"add": {"x-b": "%{request_id}"}},
         ),
     ),
+    (
+        "route",
+        route(
+            cors={
+                "allow_origins": ["https://a.example:8443", "https://*.example.org", "http://[::1]:80"],
+                "allow_origin_regex": ["https://pr-[0-9]+[.]example[.]org"],
+                "allow_methods": ["*"],
+                "allow_headers": ["x-a", "*"],
+                "allow_credentials": True,
+                "max_age": 600,
+            }
+        ),
+    ),
+    ("route", route(allow_addresses=["10.0.0.0/8", "2001:db8::/32"], deny_addresses=["10.0.0.1"])),
     ("route", route(rewrite_full="/x", rewrite_host="inner.example")),
     ("route", route(rewrite_regex={"pattern": "/v([0-9]+)/", "substitution": "/\\1/"})),
     ("route", {"name": "a", "path_regex": "/v[0-9]+/.*", "service_name": "a", "method_miss": 404}),
@@ -62,6 +76,11 @@ def test_what_is_right_is_taken_and_survives_being_stored(kind: str, raw: dict[s
         ({"prefix": "/v1(.*)"}, "prefix", "'*' is an ordinary character"),
         ({"path": "/books/:id", "prefix": None}, "path", "':id' is an ordinary segment"),
         ({"prefix": "/v1", "rewrite": "/$2"}, "rewrite", "'$2' is ordinary text"),
+        (
+            {"cors": {"allow_origins": ["*"], "allow_credentials": True}},
+            "cors.allow_credentials",
+            "scripts of every origin",
+        ),
     ],
 )
 def test_patterns_of_other_gateways_are_warned_of(fields: dict[str, Any], field: str, told: str) -> None:
@@ -182,6 +201,30 @@ BAD: list[tuple[str, object, str, str]] = [
     ("route", route(path_regex="/x"), "path_regex", "must not be given together with prefix"),
     ("route", route(prefix=None, path_regex="/(x"), "path_regex", "is not a regular expression of RE2"),
     ("route", route(name="a" * 254), "name", "1 to 253 lower-case letters"),
+    (
+        "route",
+        route(cors={"allow_origins": ["a.example"]}),
+        "cors.allow_origins[0]",
+        "an origin in lower case",
+    ),
+    (
+        "route",
+        route(cors={"allow_origins": ["https://a.example/"]}),
+        "cors.allow_origins[0]",
+        "without a path",
+    ),
+    ("route", route(cors={"allow_origins": ["https://a.*.example"]}), "cors.allow_origins[0]", "an origin"),
+    ("route", route(cors={"allow_origin_regex": ["("]}), "cors.allow_origin_regex[0]", "of RE2"),
+    ("route", route(cors={"allow_methods": ["get"]}), "cors.allow_methods[0]", "must be * or a method"),
+    ("route", route(cors={"allow_headers": ["X-A"]}), "cors.allow_headers[0]", "in lower case"),
+    ("route", route(cors={"max_age": -1}), "cors.max_age", "must be at least 0"),
+    ("route", route(allow_addresses=["10.0.0.1/8"]), "allow_addresses[0]", "must be written 10.0.0.0/8"),
+    (
+        "route",
+        route(deny_addresses=["example.org"]),
+        "deny_addresses[0]",
+        "must be an IP address or a network",
+    ),
     ("route", route(request_headers=5), "request_headers", "must be an object, not a number"),
     ("route", route(request_headers={"set": {"X-A": "1"}}), "request_headers.set.X-A", "in lower case"),
     ("route", route(request_headers={"set": {"x-a": "a\r\nb"}}), "request_headers.set.x-a", "visible ASCII"),
@@ -311,6 +354,9 @@ def test_a_route_has_the_contract_s_defaults() -> None:
         "rewrite_full": None,
         "rewrite_regex": None,
         "rewrite_host": None,
+        "cors": None,
+        "allow_addresses": [],
+        "deny_addresses": [],
         "request_headers": None,
         "response_headers": None,
         "rate_limits": [],
