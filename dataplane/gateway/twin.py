@@ -84,11 +84,11 @@ class _Nobody:
 class _CounterTwin(Counter):
     """Copies the state of a key when it is first asked about it."""
 
-    __slots__ = ("_keys", "_notes", "_real")
+    __slots__ = ("_keys", "_notes", "_original")
 
     def __init__(self, real: Counter, notes: Notes) -> None:
         self.limit = real.limit
-        self._real = real
+        self._original = real
         self._notes = notes
         self._keys: dict[str, Counter] = {}
 
@@ -96,12 +96,12 @@ class _CounterTwin(Counter):
         twin = self._of(key, now)
         remaining = twin.remaining(key, now)
         wait = twin.take(key, now)
-        if not isinstance(self._real, Unlimited):
+        if not isinstance(self._original, Unlimited):
             self._notes.limits.append(Taken(self.limit, key, remaining, wait, twin.counts(now)))
         return wait
 
     def counts(self, now: float) -> bool:
-        return self._real.counts(now)
+        return self._original.counts(now)
 
     def give_back(self, key: str, tokens: float, now: float) -> None:
         self._of(key, now).give_back(key, tokens, now)
@@ -118,22 +118,22 @@ class _CounterTwin(Counter):
     def _of(self, key: str, now: float) -> Counter:
         found = self._keys.get(key)
         if found is None:
-            found = self._keys[key] = self._real.twin(key, now)
+            found = self._keys[key] = self._original.twin(key, now)
         return found
 
 
 class _ConcurrencyTwin(Concurrency):
     """Copies the number of a key when the key enters."""
 
-    __slots__ = ("_notes", "_real")
+    __slots__ = ("_notes", "_original")
 
     def __init__(self, limit: Limit, share: float, real: Concurrency | None, notes: Notes) -> None:
         super().__init__(limit, share)
-        self._real = real
+        self._original = real
         self._notes = notes
 
     def enter(self, key: str) -> bool:
-        under_way = 0 if self._real is None else self._real.under_way(key)
+        under_way = 0 if self._original is None else self._original.under_way(key)
         self._notes.limits.append(Entered(self.limit, key, under_way, self.most))
         if under_way:
             self._under_way[key] = under_way
@@ -145,23 +145,23 @@ class _LimiterTwin(Limiter):
 
     def __init__(self, real: Limiter, notes: Notes) -> None:
         super().__init__(_KEYS, real.share)
-        self._real = real
+        self._original = real
         self._notes = notes
         self._twins: dict[str, Counter] = {}
 
     def counter(self, limit: Limit) -> Counter:
         found = self._twins.get(limit.name)
         if found is None:
-            found = self._twins[limit.name] = self._twin_of(self._real.known(limit) or self._fresh(limit))
+            found = self._twins[limit.name] = self._twin_of(self._original.known(limit) or self._fresh(limit))
         return found
 
     def concurrency(self, limit: Limit) -> Concurrency | None:
         if not limit.max_concurrent:
             return None
-        return _ConcurrencyTwin(limit, self.share, self._real.known_concurrency(limit), self._notes)
+        return _ConcurrencyTwin(limit, self.share, self._original.known_concurrency(limit), self._notes)
 
     def hidden(self, value: str) -> str:
-        return self._real.hidden(value)
+        return self._original.hidden(value)
 
     def _twin_of(self, real: Counter) -> Counter:
         if isinstance(real, InRedis):
@@ -183,12 +183,12 @@ class _BreakersTwin(Breakers):
 
     def __init__(self, real: Breakers, table: Table, notes: Notes) -> None:
         super().__init__()
-        self._real = real
+        self._original = real
         self._table = table
         self._notes = notes
 
     def admit(self, service: str, now: float) -> Trial | Open:
-        breaker = self._real.twin(service) or Breaker(service, _DEFAULT, {}, deque(maxlen=0))
+        breaker = self._original.twin(service) or Breaker(service, _DEFAULT, {}, deque(maxlen=0))
         found = self._table.services.get(service)
         if found is not None and found.circuit != breaker.circuit:
             breaker.adopt(found.circuit)
@@ -201,13 +201,13 @@ class _BackendsTwin(Backends):
 
     def __init__(self, real: Backends, pool: Pool, table: Table, now: float) -> None:
         super().__init__(pool, real._start)
-        self._real = real
+        self._original = real
         self._table = table
         self._now = now
         self._unhealthy = real._unhealthy
 
     def get(self, service: str) -> Backend:
-        real, twin = self._real.get(service), Backend(service)
+        real, twin = self._original.get(service), Backend(service)
         found = self._table.services.get(service)
         if found is None:
             return twin

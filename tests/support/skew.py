@@ -17,7 +17,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from headgate_api.v1 import config_pb2, limits_pb2, registry_pb2, resources_pb2, status_pb2
+from headgate_api.v1 import config_pb2, limits_pb2, questions_pb2, registry_pb2, resources_pb2, status_pb2
 
 BASELINE = Path(__file__).resolve().parents[2] / "proto" / "baseline.binpb"
 MARK = "of a later version"
@@ -25,7 +25,7 @@ UNKNOWN_MESSAGE = b"\xa2\x06\x03new"
 """Field 100 of a message, three bytes long: one more choice of a oneof."""
 
 _FIELD = "of_a_later_version"
-_MODULES = (resources_pb2, status_pb2, limits_pb2, config_pb2, registry_pb2)
+_MODULES = (resources_pb2, status_pb2, limits_pb2, questions_pb2, config_pb2, registry_pb2)
 
 M = TypeVar("M", bound=Message)
 

@@ -17,11 +17,13 @@ from controlplane.fleet import summaries
 from controlplane.fleet.links import LinkLost, Links
 from controlplane.fleet.members import Member
 from controlplane.fleet.nodes import Fleet
+from controlplane.fleet.questions import Unanswered
 from controlplane.fleet.reports import InstanceHealth, InstanceStatus, RateLimitReport, StatsReport
 from controlplane.fleet.waiting import Waiting
 from controlplane.identity import KeyRing, PeerSecret
-from controlplane.rpc import LinkTls, PeerLink, TlsFiles
+from controlplane.rpc import LinkTls, PeerLink, QuestionLinks, TlsFiles
 from headgate_api.v1 import peers_pb2 as pb
+from headgate_api.v1 import questions_pb2
 from headgate_api.v1.peers_pb2_grpc import PeerServiceStub, add_PeerServiceServicer_to_server
 from tests.support.certificates import Authority
 from tests.support.control_plane import DATAPLANE_TOKEN, SERVICE_TOKEN, ControlPlane, Node, bearer
@@ -174,6 +176,13 @@ class Impostor:
         async for request in requests:
             assert not request.HasField("asks"), "nothing is told to an impostor"
 
+    async def Ask(
+        self, requests: AsyncIterator[pb.AskRequest], context: Any
+    ) -> AsyncIterator[pb.AskResponse]:
+        yield pb.AskResponse(proof=self.proof)
+        async for request in requests:
+            assert not request.HasField("question"), "an impostor is asked nothing"
+
 
 @pytest.mark.parametrize("proof", [b"", SECRET.proof("one", b"another nonce")])
 async def test_an_impostor_is_not_believed(proof: bytes) -> None:
@@ -185,6 +194,9 @@ async def test_an_impostor_is_not_believed(proof: bytes) -> None:
         with pytest.raises(LinkLost, match="SECRET_KEY"):
             await anext(PeerLink(SECRET, "two")("one", Member(f"127.0.0.1:{port}")))
         await within(impostor.asked.wait(), 30)
+        asking = QuestionLinks(SECRET, "two", {"one": Member(f"127.0.0.1:{port}")}.get)
+        with pytest.raises(Unanswered, match="SECRET_KEY"):
+            await anext(asking.ask("one", "gw-1", questions_pb2.Question(id="1")))
     assert not fleet.nodes
     await server.stop(0)
 

@@ -9,6 +9,8 @@ import pytest
 from dataplane.config.table import Item, ResourceSet, UnlinkedRoute, build
 from dataplane.gateway.policy.conditions import Condition, Conditions
 from dataplane.gateway.policy.forwarding import Forwarding, Redirect, Respond, Share
+from dataplane.gateway.policy.in_redis import InRedis
+from dataplane.gateway.policy.leased import Leased
 from dataplane.gateway.policy.resources import (
     Circuit,
     Limit,
@@ -19,7 +21,9 @@ from dataplane.gateway.policy.resources import (
     StoreFailure,
     User,
 )
+from dataplane.gateway.policy.window import Naming
 from dataplane.proxy.exchange import Result
+from headgate_api.leases.messages import Answer
 from tests.unit.dataplane.gateway.explaining import explained, step, stopped
 from tests.unit.dataplane.gateway.line import (
     ALICE,
@@ -135,6 +139,55 @@ def test_a_limit_in_redis_that_is_away() -> None:
     told = explained(Line(*BASE, limit, orders("shared", public=True)))
     assert (stopped(told), told.status) == ("early_limits", 503)
     assert "does not answer" in step(told, "early_limits").text
+
+
+class FakeRedis:
+    """A store that answers when a test says so."""
+
+    def __init__(self) -> None:
+        self.naming = Naming()
+        self.asked: list[Any] = []
+
+    def ask(self, question: Any, now: float) -> bool:
+        self.asked.append(question)
+        return True
+
+    def want(self, limits: Any) -> None:
+        pass
+
+
+def test_a_limit_in_redis_is_as_it_was_last_seen() -> None:
+    limit = Limit("shared", 1, 2, LimitKey.ADDRESS, mode=LimitMode.REDIS)
+    line, redis = Line(*BASE, limit, orders("shared", public=True)), FakeRedis()
+    line.gateway.use_store(redis)
+    told = explained(line)
+    assert not redis.asked and not stopped(told)
+    assert step(told, "early_limits").details["limits"][0]["as_of_last_answer"] is True
+    counter = line.gateway.limiter.counter(limit)
+    assert isinstance(counter, InRedis)
+    counter.saw("203.0.113.9", 0.0, 9.0, refused=True)
+    told = explained(line)
+    assert (stopped(told), told.status) == ("early_limits", 429)
+    assert explained(line, address="203.0.113.10").status == 0
+    assert not redis.asked and counter.refused("203.0.113.9") == 1
+
+
+def test_a_limit_whose_tokens_are_leased() -> None:
+    limit = Limit("fleet", 10, 20, LimitKey.ADDRESS, mode=LimitMode.FLEET)
+    line = Line(*BASE, limit, orders("fleet", public=True))
+    told = explained(line)
+    assert (stopped(told), told.status) == ("early_limits", 503), "no owner has answered yet"
+    leased = line.gateway.limiter.counter(limit)
+    assert isinstance(leased, Leased)
+    ask = leased.holder.ask(0.0)
+    assert ask is not None
+    leased.holder.answer(Answer(stamp=ask.stamp, epoch=1, starter=2, pace=1.0, lease=5.0, grants=()), 0.0)
+    for left in (2, 1, 0):
+        before = {key: one.tokens for key, one in leased.holder.holdings.items()}
+        assert {explained(line).status for _ in range(3)} == {0 if left else 429}
+        assert {key: one.tokens for key, one in leased.holder.holdings.items()} == before
+        assert (line.ask()[0] is None) == (left > 0)
+    assert leased.admitted == 2.0
 
 
 def test_an_open_breaker_and_its_trial() -> None:
