@@ -14,10 +14,13 @@ LEFT_OUT = (
     *("*.pyi", "*.pxd", "*.pyx", "*.pxi", "*.c", "*.cc", "*.h", "*.a"),
     # pip's own notes. What it lists has been stripped since.
     *("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json"),
+    # The parser of C with which cffi builds modules, and bills of materials inside packages: images have their own.
+    *("pycparser", "pycparser-*.dist-info", "sboms"),
 )
 """Patterns of names."""
-UNUSED = ("site-packages/pydantic/v1", "site-packages/pydantic/mypy.py")
-"""Ends of paths: the old pydantic inside the new one, which nothing here imports."""
+UNUSED = ("site-packages/pydantic/v1", "site-packages/pydantic/mypy.py", "site-packages/cffi")
+"""Ends of paths: the old pydantic inside the new one, which nothing here imports, and the part of cffi that builds
+modules; those that are built need `_cffi_backend` alone."""
 
 
 def wanted(path: Path) -> bool:

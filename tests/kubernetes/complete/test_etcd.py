@@ -37,6 +37,11 @@ def wait_for_all(complete: Complete) -> None:
         eventually_now(lambda: bool(complete.administrator.run("get", "routes")), within=60, every=1)
 
 
+def uids(complete: Complete) -> set[str]:
+    """Of the members' pods; an error while one is missing."""
+    return {complete.kubectl.get("pod", member)["metadata"]["uid"] for member in MEMBERS}
+
+
 def applied(complete: Complete, name: str) -> bool:
     """Whether a change is accepted."""
     complete.administrator.apply(route(name))
@@ -80,7 +85,9 @@ def test_a_killed_member_costs_nothing_and_comes_back(complete: Complete) -> Non
 
 def test_data_outlives_the_restart_of_all_members(complete: Complete) -> None:
     complete.administrator.apply(route("kept"))
-    complete.kubectl.run("delete", "pod", *MEMBERS)
+    before = uids(complete)
+    complete.kubectl.run("delete", "pod", *MEMBERS, "--wait=false")
+    eventually_now(lambda: uids(complete).isdisjoint(before), within=TIMEOUT, every=1)
     wait_for_all(complete)
     assert "kept" in complete.administrator.names("routes")
     eventually_now(lambda: applied(complete, "after-the-restart"), within=60, every=1)
