@@ -32,6 +32,13 @@ COMPILED: Final = (
     "observe/access.py",
     "observe/lines.py",
     "observe/record.py",
+    "telemetry/access_records.py",
+    "telemetry/attributes.py",
+    "telemetry/measured.py",
+    "telemetry/observers.py",
+    "telemetry/otlp.py",
+    "telemetry/request_fields.py",
+    "telemetry/spans.py",
 )
 """Patterns of the modules that run for every request, or that apply a change between requests."""
 PLAIN: Final = frozenset(

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from tests.benchmarks.bed import Bed
 from tests.benchmarks.figures import Part, paired
 from tests.benchmarks.rounds import Rounds
-from tests.benchmarks.throughput import interleave, table, totals
+from tests.benchmarks.throughput import Samples, interleave, table, totals
 
 OFF = "headgate policy"
 HUNDREDTH, ALL = "headgate traces 1 %", "headgate traces 100 %"
-RATIOS: Mapping[str, str] = {"telemetry_1_percent_over_off": HUNDREDTH, "telemetry_100_percent_over_off": ALL}
+NAMES: Mapping[str, str] = {"1_percent": HUNDREDTH, "100_percent": ALL}
 
 
 def settings(endpoint: str, ratio: str) -> dict[str, str]:
@@ -39,6 +39,15 @@ def measure(bed: Bed, rounds: Rounds) -> Part:
         bed.beside(ALL, settings(endpoint, "1")),
     ]
     samples = interleave(contenders, bed.tokens, rounds)
+    return Part(figures(samples), table(samples), *totals(samples))
+
+
+def figures(samples: Samples) -> dict[str, float]:
+    """Requests per second with telemetry over those without; and CPU per request without over that with it."""
     rates = {name: [sample.requests_per_second for sample in rows] for name, rows in samples.items()}
-    figures = {figure: paired(rates[name], rates[OFF]) for figure, name in RATIOS.items()}
-    return Part(figures, table(samples), *totals(samples))
+    costs = {name: [sample.cpu_us_per_request for sample in rows] for name, rows in samples.items()}
+    found = {}
+    for share, name in NAMES.items():
+        found[f"telemetry_{share}_over_off"] = paired(rates[name], rates[OFF])
+        found[f"telemetry_cpu_{share}_over_off"] = paired(costs[OFF], costs[name])
+    return found

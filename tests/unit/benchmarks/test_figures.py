@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.benchmarks import bulk, report, throughput
+from tests.benchmarks import bulk, report, telemetry, throughput
 from tests.benchmarks.figures import Part, joined, paired
 from tests.benchmarks.load import Sample, Transfers
 
@@ -68,3 +68,14 @@ def test_parts_that_are_joined_keep_everything() -> None:
     whole = joined([Part({"a": 1.0}, ["x"], 1, [0.1]), Part(), Part({"b": 2.0}, ["y"], 2, [0.2])])
     assert (whole.figures, whole.errors, whole.waited) == ({"a": 1.0, "b": 2.0}, 3, [0.1, 0.2])
     assert whole.lines == ["x", "", "y"]
+
+
+def test_what_telemetry_costs() -> None:
+    samples = {
+        telemetry.OFF: rows((50_000, 20.0), (40_000, 20.0)),
+        telemetry.HUNDREDTH: rows((49_000, 20.4), (39_200, 20.4)),
+        telemetry.ALL: rows((25_000, 40.0), (20_000, 40.0)),
+    }
+    found = telemetry.figures(samples)
+    assert found["telemetry_1_percent_over_off"] == 0.98 and found["telemetry_100_percent_over_off"] == 0.5
+    assert found["telemetry_cpu_100_percent_over_off"] == 0.5
