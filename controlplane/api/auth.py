@@ -13,9 +13,10 @@ from controlplane.api import session
 from controlplane.api.machine import from_this_machine
 from controlplane.api.operation import ADMIN, READ, Access
 from controlplane.api.parts import Parts
-from controlplane.api.problems import forbidden, unauthorized
+from controlplane.api.problems import HttpError, forbidden, unauthorized
 from controlplane.identity import Claims, ExpiredToken, InvalidToken
 from controlplane.model.resources import User
+from controlplane.store import StoreError
 
 ANONYMOUS = "(anonymous)"
 """No user can have this name."""
@@ -40,6 +41,17 @@ async def author(parts: Parts, request: Request, access: Access) -> str:
         if not _holds(claims, user, access):
             raise forbidden(access, claims.subject, claims.scopes & frozenset(user.scopes))
     return claims.subject
+
+
+async def lost(parts: Parts, request: Request, access: Access) -> HttpError | None:
+    """Why a caller who was authorized no longer is: the token has expired, or the user may not any more."""
+    try:
+        await author(parts, request, access)
+    except HttpError as refused:
+        return refused
+    except StoreError:
+        return None  # the watcher's view could not tell, and the store does not answer
+    return None
 
 
 def _verify(parts: Parts, sent: list[str]) -> Claims:

@@ -108,7 +108,7 @@ async def _told(call: Call, wanted: _Wanted) -> AsyncGenerator[bytes, None]:
                 yield b"event: traffic\ndata: " + feed.latest + b"\n\n"
             if _now() - checked >= RECHECK:
                 checked = _now()
-                if (refused := await _refused(call)) is not None:
+                if (refused := await auth.lost(call.parts, call.request, READ)) is not None:
                     yield event(END, {"type": END, "text": refused.detail})
                     return
             if seen == log.last and not await _woken(wake, ALIVE):
@@ -150,17 +150,6 @@ async def _woken(wake: asyncio.Event, within: float) -> bool:
             await wake.wait()
             return True
     return False
-
-
-async def _refused(call: Call) -> HttpError | None:
-    """Why the stream must end: the token has expired, or its user may not read any more."""
-    try:
-        await auth.author(call.parts, call.request, READ)
-    except HttpError as refused:
-        return refused
-    except StoreError:
-        return None  # the watcher's view could not tell, and the store does not answer
-    return None
 
 
 def _event(log: EventLog, one: Event) -> bytes:

@@ -9,19 +9,19 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import ExitStack, aclosing, asynccontextmanager
-from typing import Any, Final
 
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from controlplane.api import auth
 from controlplane.api.allowance import Allowance
-from controlplane.api.answers import json_text
 from controlplane.api.numbers import whole
 from controlplane.api.operation import ROOT, TAP, Answer, Call, Operation, Parameter, get
 from controlplane.api.problems import HttpError
 from controlplane.api.questions import asker_of, choose
+from controlplane.api.streams import COMMENT, MEDIA_TYPE, EventStream, Streams, event
 from controlplane.fleet.questions import (
     LONGEST_TAP,
     MOST_SHOWN,
@@ -36,7 +36,9 @@ from controlplane.fleet.questions import (
 MOST_NODES = 200
 """Data planes that one tap may watch."""
 BEAT = 5.0
-"""Seconds after which a comment shows that the stream is alive; a client that left is then noticed."""
+"""Seconds without an event after which a comment shows that the stream is alive."""
+RECHECK = 10.0
+"""Seconds from one look at the caller's rights to the next."""
 TAPS = Allowance("Taps", at_once=8, each=2, per_second=1.0, burst=5)
 
 PARAMETERS = (
@@ -57,9 +59,6 @@ PARAMETERS = (
 )
 _STATUS = re.compile(r"[1-5](xx|[0-9]{2})")
 
-_EVENTS: Final = "text/event-stream"
-_HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-
 logger = logging.getLogger(__name__)
 
 Item = tuple[str, Tapped | Unanswered | None]
@@ -69,27 +68,27 @@ Item = tuple[str, Tapped | Unanswered | None]
 async def tap(call: Call) -> Response:
     """Show the next requests."""
     wanted, nodes, asker = _wanted(call), _nodes(call), asker_of(call)
-    if call.request.method == "HEAD":
-        return Response(headers=_HEADERS, media_type=_EVENTS)
+    call.parts.streams.check(call.author)
     held = ExitStack()
-    # Taken here, so that a refusal is a response and not an event.
-    held.enter_context(TAPS.take(call.author))
-    return _Stream(_events(call, asker, nodes, wanted), held)
+    if call.request.method != "HEAD":
+        # Taken here, so that a refusal is a response and not an event.
+        held.enter_context(TAPS.take(call.author))
+    return _Stream(_events(call, asker, nodes, wanted), call.parts.streams, call.author, held)
 
 
-class _Stream(StreamingResponse):
-    """A stream of events. It frees `held` even if it never begins."""
+class _Stream(EventStream):
+    """Frees `held` at its end, even if it never begins."""
 
-    def __init__(self, events: AsyncGenerator[bytes, None], held: ExitStack) -> None:
-        super().__init__(events, media_type=_EVENTS, headers=_HEADERS)
-        self._events = events
+    def __init__(
+        self, parts: AsyncGenerator[bytes, None], streams: Streams, caller: str, held: ExitStack
+    ) -> None:
+        super().__init__(parts, streams, caller)
         self._held = held
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
         with self._held:
-            async with aclosing(self._events):
-                await super().__call__(scope, receive, send)
+            await super().__call__(scope, receive, send)
 
 
 async def _events(call: Call, asker: Asker, nodes: list[str], wanted: Tap) -> AsyncGenerator[bytes, None]:
@@ -104,8 +103,9 @@ async def _events(call: Call, asker: Asker, nodes: list[str], wanted: Tap) -> As
     logger.info("requests are tapped", extra=about)
     shown = skipped = 0
     problems: dict[str, str] = {}
+    checked = time.monotonic()
     try:
-        yield _event("begin", {"dataplanes": nodes})
+        yield event("begin", {"dataplanes": nodes})
         async with _merged(asker, nodes, wanted) as replies:
             async for node, reply in replies:
                 if isinstance(reply, Unanswered):
@@ -114,13 +114,18 @@ async def _events(call: Call, asker: Asker, nodes: list[str], wanted: Tap) -> As
                 for request in reply.requests if reply is not None else ():
                     if shown < wanted.count:
                         shown += 1
-                        yield _event("request", {"dataplane": node, **request})
+                        yield event("request", {"dataplane": node, **request})
                 skipped += reply.skipped if reply is not None else 0
                 if reply is None:
-                    yield b": alive\n\n"
+                    yield COMMENT
                 if shown >= wanted.count:
                     break
-        yield _event("end", {"shown": shown, "skipped": skipped, "problems": problems})
+                if time.monotonic() - checked >= RECHECK:
+                    checked = time.monotonic()
+                    if (refused := await auth.lost(call.parts, call.request, TAP)) is not None:
+                        problems[""] = refused.detail
+                        break
+        yield event("end", {"shown": shown, "skipped": skipped, "problems": problems})
     finally:
         logger.info("requests are no longer tapped", extra={**about, "count": shown})
 
@@ -164,11 +169,6 @@ async def _feed(asker: Asker, node: str, wanted: Tap, found: asyncio.Queue[Item]
     except Unanswered as error:
         found.put_nowait((node, error))
     found.put_nowait((node, None))
-
-
-def _event(kind: str, data: Mapping[str, Any]) -> bytes:
-    # JSON has no line breaks, which would end the data.
-    return b"event: %b\ndata: %b\n\n" % (kind.encode(), json_text(data))
 
 
 def _wanted(call: Call) -> Tap:
@@ -218,7 +218,7 @@ def operations() -> Iterator[Operation]:
             200,
             "Events `request` (the fields of the access log, `dataplane` and `headers`), and at last `end`",
             {"type": "string"},
-            media_type=_EVENTS,
+            media_type=MEDIA_TYPE,
         ),
         access=TAP,
         parameters=PARAMETERS,

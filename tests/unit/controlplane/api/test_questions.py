@@ -257,7 +257,7 @@ def events(answer: httpx.Response) -> list[tuple[str, Any]]:
     found = []
     for block in answer.text.split("\n\n"):
         lines = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
-        if lines:
+        if "event" in lines:
             found.append((lines["event"], json.loads(lines["data"])))
     return found
 
@@ -299,6 +299,19 @@ async def test_a_tap_ends_in_time(
     monkeypatch.setattr(tap, "BEAT", 0.2)
     answer = await tapper.get("/api/v1/tap?seconds=1")
     assert events(answer)[-1][0] == "end" and ": alive" in answer.text
+
+
+async def test_a_tap_ends_with_the_right_to_it(
+    api: Api, tapper: httpx.AsyncClient, planes: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planes.hangs = True
+    monkeypatch.setattr(tap, "BEAT", 0.05)
+    monkeypatch.setattr(tap, "RECHECK", 0.05)
+    running = asyncio.create_task(tapper.get("/api/v1/tap?seconds=600"))
+    await eventually(lambda: planes.asked)
+    await api.parts.commands.put("user", {"scopes": []}, name=TAPPER, author="test")
+    answer = await running
+    assert "needs the scope gateway:tap" in events(answer)[-1][1]["problems"][""]
 
 
 @pytest.mark.parametrize("query", ["status=9xx", "status=5x", "count=0", "seconds=9999", "routes=x"])
