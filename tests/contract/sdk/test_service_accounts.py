@@ -160,8 +160,8 @@ async def test_a_token_that_is_not_renewed_ends_the_registration_until_it_is(
 ) -> None:
     async with pod.register() as registration:
         pod.late = 3601
-        await eventually(lambda: registration.last_error)
-        assert "refuses the token: the token expired" in str(registration.last_error)
+        # On a busy machine, a time-out may come first.
+        await eventually(lambda: "refuses the token: the token expired" in str(registration.last_error))
         pod.renew(ttl=7200)
         await eventually(lambda: registration.last_error is None)
         assert registration.registered
