@@ -300,7 +300,7 @@ def test_service_not_found(gateway: httpx.Client) -> None:
 def test_method_not_allowed(gateway: httpx.Client) -> None:
     answer = gateway.delete("/orders")
     assert (answer.status_code, answer.json()["detail"]) == (405, "Method not allowed")
-    assert {method.strip() for method in answer.headers["Allow"].split(",")} == {"GET", "POST"}
+    assert {method.strip() for method in answer.headers["Allow"].split(",")} == {"GET", "HEAD", "POST"}
 
 
 # Diagnostic tools

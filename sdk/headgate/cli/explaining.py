@@ -44,7 +44,7 @@ def explain(
     ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Explain what the gateway would decide about a request, without sending it.
+    """Explain each decision about a request, without sending it.
 
     A data plane decides with its own routes, buckets, breakers and instances, and changes none of them. Headers and the
     token are neither logged nor kept.

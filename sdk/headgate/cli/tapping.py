@@ -37,9 +37,9 @@ def tap(
     seconds: Annotated[int, typer.Option("--for", min=1, max=600, help="End after so many seconds.")] = 60,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Show the next requests that match, as they end, without secret values.
+    """Show the next requests that match, as they end.
 
-    Needs the scope gateway:tap, and is logged with the user's name. Of many requests, each data plane shows some of
+    Secret values are not shown. Needs the scope gateway:tap, and is logged with the user's name. Of many requests, each data plane shows some of
     each second. With -o json, each line is an object with all fields and headers.
 
     \b

@@ -13,7 +13,6 @@ _HABITS: Mapping[str, str] = {
     "create": "apply -f FILE",
     "describe": "get KIND NAME -o yaml",
     "dump": "get all -o yaml",
-    "explain": "reference KIND",
     "label": "patch KIND NAME -p PATCH",
     "ls": "get KIND",
     "ping": "status",

@@ -43,7 +43,7 @@ CONTEXTS = "from headgate.cli import main; import sys; sys.argv = ['headgate', *
             ("completion", "bash"),
             "there is no command 'completion': the same is `headgate --show-completion`",
         ),
-        (("explain", "route"), "there is no command 'explain': the same is `headgate reference KIND`"),
+        (("explain", "route"), "URL is missing: headgate explain METHOD URL\n"),
         (("apply", "--dryrun"), "there is no option --dryrun: did you mean --dry-run? (see `headgate apply"),
         (("apply", "-f"), "option '-f' requires an argument"),
         (("history", "-n", "0"), "--number must be at least 1, not 0 (see `headgate history --help`)\n"),
