@@ -39,8 +39,8 @@ def tap(
 ) -> None:
     """Show the next requests that match, as they end.
 
-    Secret values are not shown. Needs the scope gateway:tap, and is logged with the user's name. Of many requests, each data plane shows some of
-    each second. With -o json, each line is an object with all fields and headers.
+    Secret values are not shown. Needs the scope gateway:tap, and is logged with the user's name. Of many requests, each
+    data plane shows some of each second. With -o json, each line is an object with all fields and headers.
 
     \b
     headgate tap

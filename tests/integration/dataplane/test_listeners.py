@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
@@ -70,7 +71,15 @@ async def test_ports_open_and_close_while_the_node_serves(
     assert (await get(node.port, "/own/1"))[0] == 404
     assert (await get(port, "/health"))[0] == 404
     shown = (await node.status("/debug/config")).json()["listeners"]["web"]
-    assert shown == {"port": port, "protocol": "http", "hostnames": [], "open": True, "problem": ""}
+    assert shown == {
+        "port": port,
+        "protocol": "http",
+        "hostnames": [],
+        "certificates": [],
+        "client_certificate": "",
+        "open": True,
+        "problem": "",
+    }
     assert await node.metric("headgate_listener_open", listener="web", port=str(port)) == 1.0
 
     controlplane.publish(snapshot(orders, wire.listener("web", other, revision=7), own, revision=7))
@@ -217,10 +226,11 @@ async def test_websockets_outlive_changes_of_other_listeners(
         controlplane.publish(wire.snapshot(*base, revision=6))
         await acked(controlplane, 6)
         await eventually(lambda: controlplane.latest.statuses() == {"1": "healthy"})
-        async with (
-            connect(f"ws://127.0.0.1:{stays}/chat") as one,
-            connect(f"ws://127.0.0.1:{node.port}/chat") as two,
-        ):
+        # One worker may know of the instance before another one does.
+        one, two = [
+            await eventually(partial(connect, f"ws://127.0.0.1:{port}/chat")) for port in (stays, node.port)
+        ]
+        async with one, two:
             for revision in range(7, 12):
                 moving = wire.listener("moves", free_port(), revision=revision)
                 controlplane.publish(wire.snapshot(*base, moving, revision=revision))
