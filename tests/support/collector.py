@@ -6,10 +6,12 @@ It keeps what it receives. A test can make it refuse or hang.
 from __future__ import annotations
 
 import gzip
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, Self
 
 import grpc
@@ -39,7 +41,11 @@ RESPONSES: dict[str, Any] = {
 class Collector:
     """The received messages, by signal, and how the next ones are answered. `with` starts both servers."""
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: tuple[Path, Path] | None = None, authority: Path | None = None) -> None:
+        """With a certificate and its key, both servers speak TLS; with an authority, clients must have a certificate
+        of it."""
+        self._certificate = certificate
+        self._authority = authority
         self.messages: dict[str, list[Any]] = {signal: [] for signal in REQUESTS}
         self.fields: list[dict[str, str]] = []
         """The metadata or header fields of each message."""
@@ -58,10 +64,17 @@ class Collector:
         traces_grpc.add_TraceServiceServicer_to_server(_Traces(self), self._grpc)  # type: ignore[no-untyped-call]
         metrics_grpc.add_MetricsServiceServicer_to_server(_Metrics(self), self._grpc)  # type: ignore[no-untyped-call]
         logs_grpc.add_LogsServiceServicer_to_server(_Logs(self), self._grpc)  # type: ignore[no-untyped-call]
-        self.port = self._grpc.add_insecure_port("127.0.0.1:0")
+        self.port = self._listen("127.0.0.1:0")
         self._grpc.start()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self.http_port = self._http.server_port
+        if self._certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*self._certificate)
+            if self._authority is not None:
+                context.load_verify_locations(self._authority)
+                context.verify_mode = ssl.CERT_REQUIRED
+            self._http.socket = context.wrap_socket(self._http.socket, server_side=True)
         self._serving = threading.Thread(target=self._http.serve_forever, args=(0.05,))
         self._serving.start()
         return self
@@ -73,6 +86,14 @@ class Collector:
         self._serving.join()
         self._grpc.stop(None).wait()
         self._threads.shutdown()
+
+    def _listen(self, address: str) -> int:
+        if self._certificate is None:
+            return int(self._grpc.add_insecure_port(address))
+        certificate, key = (path.read_bytes() for path in self._certificate)
+        authority = self._authority.read_bytes() if self._authority is not None else None
+        credentials = grpc.ssl_server_credentials([(key, certificate)], authority, authority is not None)
+        return int(self._grpc.add_secure_port(address, credentials))
 
     @property
     def endpoint(self) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -11,6 +13,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from dataplane.telemetry.options import Target
 from dataplane.telemetry.transport import NotSent, connect
 from demo.ports import free_port
+from tests.support.certificates import Authority
 from tests.support.collector import Collector
 
 MESSAGE = ExportTraceServiceRequest()
@@ -97,3 +100,19 @@ def test_a_collector_that_is_away(grpc: bool) -> None:
         with pytest.raises(NotSent) as caught:
             transport.send(MESSAGE.SerializeToString())
         assert caught.value.again
+
+
+@pytest.mark.parametrize("grpc", [True, False])
+def test_tls_on_both_sides(tmp_path: Path, grpc: bool) -> None:
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue("client")
+    with Collector(authority.issue("collector"), authority.certificate) as collector:
+        endpoint = f"127.0.0.1:{collector.port}"
+        where = endpoint if grpc else f"https://127.0.0.1:{collector.http_port}/v1/traces"
+        secured = Target(where, grpc, True, ca=authority.certificate, cert=certificate, key=key)
+        with closing(connect("traces", secured)) as transport:
+            assert transport.send(MESSAGE.SerializeToString()) == (0, "")
+        other = replace(secured, ca=Authority(tmp_path / "other").certificate, timeout=2.0)
+        with closing(connect("traces", other)) as transport, pytest.raises(NotSent):
+            transport.send(MESSAGE.SerializeToString())
+        assert collector.messages["traces"] == [MESSAGE]
