@@ -122,10 +122,14 @@ class Traffic:
         self._stop.set()
         self._thread.join()
 
+    def get(self) -> httpx.Response:
+        """One of the requests."""
+        return self._gateway.get()
+
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                answer = self._gateway.get()
+                answer = self.get()
             except httpx.HTTPError as error:
                 self.failures.append(repr(error))
             else:
