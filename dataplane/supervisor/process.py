@@ -105,7 +105,10 @@ class WorkerProcess:
         numbers = list(ports)
         for start in range(0, len(numbers), MOST_PASSED):
             some = numbers[start : start + MOST_PASSED]
-            socket.send_fds(self._passing, [b"\0"], [ports[port].fileno() for port in some])
+            try:
+                socket.send_fds(self._passing, [b"\0"], [ports[port].fileno() for port in some])
+            except OSError:
+                return  # it has ended, or hangs: its successor gets them
             self._channel.send_json(Kind.PORTS, some)
             self.ports.update(some)
 

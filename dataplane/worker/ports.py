@@ -91,6 +91,12 @@ class Ports:
                 opened.bound.close()
             self._fronts.pop(port, None)
 
+    def end(self) -> None:
+        """The worker drains: it keeps no socket on which the system would go on to queue connections."""
+        for bound in (*self._sockets.values(), *(opened.bound for opened in self._open.values())):
+            bound.close()
+        self._serving = False
+
     def _start(self, port: int, bound: socket.socket, sites: Sites) -> None:
         front = self._fronts[port] if sites.protocol == "https" else None
         entrance = self._gateway.entrances[port] = Entrance(sites)

@@ -140,6 +140,7 @@ class Worker:
         serving.add_done_callback(self._served)
         await self._drain.wait()
         serving.cancel()
+        self._ports.end()
         await self._proxy.drain(self._options.drain_timeout)
         self._answering.close()
         tasks = following, counting, leasing, serving

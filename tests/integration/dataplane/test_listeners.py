@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -172,6 +173,22 @@ async def test_closing_a_port_drains_its_connections_and_no_other(
         answer = await staying.get(f"http://127.0.0.1:{node.port}/orders/1")
         assert answer.status_code == 200 and "connection" not in answer.headers
     await eventually(lambda: is_closed(port))
+
+
+async def test_a_node_that_drains_takes_no_more_connections(
+    node: DataPlane, controlplane: FakeControlPlane, orders: Instance
+) -> None:
+    port = free_port()
+    controlplane.publish(snapshot(orders, wire.listener("web", port, revision=6), revision=6))
+    await acked(controlplane, 6)
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /orders/1 HTTP/1.1\r\n")  # a head that never ends keeps it draining
+    await writer.drain()
+    node.send(signal.SIGTERM)
+    await eventually(lambda: is_closed(port), within=4)
+    assert node.workers(), "it still drains"
+    writer.close()
+    assert await node.exit_code() == 0
 
 
 async def test_a_worker_that_restarts_has_the_ports(
