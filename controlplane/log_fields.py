@@ -37,7 +37,7 @@ SOME: Final[Mapping[str, str]] = {
     "dataplanes": "Number of data planes that are tapped.",
     "dropped": "Log lines that were dropped because the reader was too slow.",
     "election": "Key of the election in the store.",
-    "endpoints": "Members of etcd that the control plane called.",
+    "endpoints": "Members of etcd that the control plane called; collectors of telemetry.",
     "epoch": "Epoch of the limits' owner; every new owner has a higher one.",
     "exception": "Traceback of a fault of Headgate itself: report it.",
     "file": "A file.",
@@ -58,6 +58,8 @@ SOME: Final[Mapping[str, str]] = {
     "service": "Name of a service.",
     "serving": "Revision that is served instead.",
     "source": "The source of a service's discovery.",
+    "span_id": "Id of the span that was under way, with OpenTelemetry's traces.",
+    "trace_id": "Id of its trace.",
     "ttl": "Lifetime of a token in seconds.",
     "username": "Name of a user.",
 }

@@ -25,7 +25,7 @@ MAX_BACKLOG = 10_000
 FLUSH_TIMEOUT = 2.0
 """Most seconds for which the end of the process waits for the backlog."""
 
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
+STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
 """Attributes of every record; uvicorn adds color_message, the same text with terminal codes."""
 
 
@@ -39,7 +39,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        line.update((key, value) for key, value in vars(record).items() if key not in _STANDARD)
+        line.update((key, value) for key, value in vars(record).items() if key not in STANDARD)
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)

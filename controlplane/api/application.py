@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
@@ -16,7 +17,7 @@ from starlette.websockets import WebSocketClose
 from controlplane.api import auth
 from controlplane.api.body import ACCEPT_PATCH
 from controlplane.api.explain import explain
-from controlplane.api.operation import ROOT, Call, Operation
+from controlplane.api.operation import ADMIN, ROOT, Call, Operation
 from controlplane.api.parts import Parts
 from controlplane.api.problems import HttpError, respond
 from controlplane.api.recorder import Recorder, record_of
@@ -35,7 +36,7 @@ def make_api(parts: Parts) -> ASGIApp:
     api: ASGIApp = Router(routes, default=_NotFound(routes), redirect_slashes=False)
     if parts.cors_origins:
         api = CORSMiddleware(api, parts.cors_origins, _METHODS, _SENT, expose_headers=_SHOWN)
-    return Recorder(api, parts.answered, lambda: parts.published_revision)
+    return Recorder(api, parts.answered, lambda: parts.published_revision, parts.ended)
 
 
 def _routes(parts: Parts) -> list[Route]:
@@ -85,9 +86,17 @@ class _Endpoint:
         await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
+        with ExitStack() as spans:
+            response = await self._explained(request, spans)
+            record_of(request.scope).span.set({"http.response.status_code": response.status_code})
+            if response.status_code >= 500:
+                record_of(request.scope).span.fail(str(response.status_code))
+            return response
+
+    async def _explained(self, request: Request, spans: ExitStack) -> Response:
         writing = request.method not in ("GET", "HEAD")
         try:
-            return await self._run(request)
+            return await self._run(request, spans)
         except ClientDisconnect:
             return Response(status_code=499)  # the client is gone; only the log shows it
         except Exception as error:
@@ -96,13 +105,15 @@ class _Endpoint:
                 raise
             return respond(refused)
 
-    async def _run(self, request: Request) -> Response:
+    async def _run(self, request: Request, spans: ExitStack) -> Response:
         operation = self._operations.get(request.method)
         if operation is None:
             return self._without_operation(request.method)
+        record_of(request.scope).route = operation.path
         author = await auth.author(self._parts, request, operation.access)
         if operation.access != "public":
             record_of(request.scope).author = author
+            spans.enter_context(self._traced(request, operation, author))
         writing = operation.tag == "configuration" and operation.method != "GET"
         if writing:
             self._parts.require_trusted_store()
@@ -110,6 +121,21 @@ class _Endpoint:
         if writing:
             await self._parts.require_same_store()
         return response
+
+    @contextmanager
+    def _traced(self, request: Request, operation: Operation, author: str) -> Iterator[None]:
+        """A span of an authorized request. Whoever may change the gateway may also demand a trace."""
+        record = record_of(request.scope)
+        about = {"headgate.request_id": record.request_id, "url.path": record.path, "user.id": author}
+        obeyed = operation.access == ADMIN
+        with self._parts.commands.spans.request(
+            request.method, operation.path, request.headers, obeyed=obeyed, attributes=about
+        ) as record.span:
+            try:
+                yield
+            finally:
+                if record.revision is not None:
+                    record.span.set({"headgate.revision": record.revision})
 
     def _without_operation(self, method: str) -> Response:
         """The answer to OPTIONS (RFC 9110 §9.3.7); for other methods HttpError 405 that names the allowed methods."""

@@ -12,6 +12,7 @@ from controlplane.api.board.broadcast import Broadcast
 from controlplane.api.caller import Network
 from controlplane.api.list_tags import ListTags
 from controlplane.api.problems import HttpError, starting
+from controlplane.api.recorder import RequestRecord
 from controlplane.api.streams import Streams
 from controlplane.api.traffic_feed import TrafficFeed
 from controlplane.commands.commands import Commands
@@ -74,6 +75,8 @@ class Parts:
     prepare_store: Callable[[], Awaitable[None]] | None = None
     """Creates the resources that a control plane needs in a store that replaced another one."""
     list_tags: ListTags = field(default_factory=ListTags)
+    ended: Callable[[RequestRecord], None] = lambda record: None
+    """Called at the end of each request to the admin API."""
     streams: Streams = field(default_factory=Streams)
     """The open event streams."""
     events: EventLog = field(default_factory=lambda: EventLog(time.time()))

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from controlplane.api.problems import HttpError, respond
+from controlplane.telemetry.spans import NO_SPAN, Span
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +45,9 @@ class RequestRecord:
     revision: int | None = None
     """Revision that a change produced."""
     dry_run: bool = False
+    route: str = ""
+    """Path of the operation, with the names of its parameters; empty before one is found."""
+    span: Span = NO_SPAN
     status: int = 0
     started: float = field(default_factory=time.monotonic)
 
@@ -73,9 +77,15 @@ class Recorder:
     """Wraps the application."""
 
     def __init__(
-        self, app: ASGIApp, answered: Counter[tuple[str, int]], published: Callable[[], int]
+        self,
+        app: ASGIApp,
+        answered: Counter[tuple[str, int]],
+        published: Callable[[], int],
+        ended: Callable[[RequestRecord], None] = lambda record: None,
     ) -> None:
-        """`answered` counts requests by method and status; `published` gives the revision that is published now."""
+        """`answered` counts requests by method and status; `published` gives the revision that is published now;
+        `ended` is called at the end of each."""
+        self._ended = ended
         self._app = app
         self._answered = answered
         self._published = published
@@ -116,11 +126,13 @@ class Recorder:
                 await respond(refused)(scope, receive, tagged)
 
     def _finish(self, record: RequestRecord) -> None:
-        self._answered[_known_method(record.method), record.status] += 1
+        self._answered[known_method(record.method), record.status] += 1
+        self._ended(record)
         quiet = record.path in _QUIET and record.status < 400
         logger.log(logging.DEBUG if quiet else logging.INFO, "admin request", extra=record.fields())
 
 
-def _known_method(method: str) -> str:
+def known_method(method: str) -> str:
+    """The method as a value of a metric."""
     # Clients must not invent values of a metric label.
     return method if method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE") else "other"

@@ -30,6 +30,7 @@ from controlplane.model.snapshot import Snapshot
 from controlplane.model.stored import Stamped, decode, key_of
 from controlplane.model.validate import Declared
 from controlplane.store import Conflict, LeaseGone, Store, StoreError
+from controlplane.telemetry.spans import Spans
 from headgate_api.bounds import MOST_ROUTES
 
 T = TypeVar("T")
@@ -53,9 +54,11 @@ class Commands:
         follower: Follower | None = None,
         most_routes: int = MOST_ROUTES,
         seal: Seal | None = None,
+        spans: Spans | None = None,
     ) -> None:
         """As for `Executor`."""
-        self.executor = Executor(store, hasher, clock, follower, most_routes, seal)
+        self.spans = spans or Spans()
+        self.executor = Executor(store, hasher, clock, follower, most_routes, seal, self.spans)
         self._keeping = Keeping(store, self.executor, follower)
         self._workers = Workers(store)
         self.counts = self._keeping.counts

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
@@ -36,6 +37,7 @@ from controlplane.model.config import Config, View
 from controlplane.model.problems import ConfigProblems, InvalidConfig, Problem
 from controlplane.model.stored import CHANGE, COMMITS, PREFIX, Stamped, change_value
 from controlplane.store import Conflict, LeaseGone, Put, Store, StoreError, StoreUnavailable, TooLarge
+from controlplane.telemetry.spans import Span, Spans, Value
 from headgate_api.bounds import MOST_ROUTES
 
 TRIES = 8
@@ -75,6 +77,7 @@ class Executor:
         follower: Follower | None = None,
         most_routes: int = MOST_ROUTES,
         seal: Seal | None = None,
+        spans: Spans | None = None,
     ) -> None:
         """`clock` gives Unix seconds. With a `follower`, changes do not read the whole store. `most_routes`: as data
         planes take. Without `seal`, no private keys are taken."""
@@ -85,6 +88,7 @@ class Executor:
         self._clock = clock
         self._follower = follower
         self._most_routes = most_routes
+        self._spans = spans or Spans()
         self._turn = asyncio.Lock()
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         """Locks of requests that change no configuration, by the last key that they read."""
@@ -97,9 +101,13 @@ class Executor:
         Raises what the planner raises, Conflict after some tries, and the store's errors.
         """
         needs = _Needs(self.store, self._hasher, self._seal)
+        about = {"headgate.command": type(request).__name__, "headgate.author": request.author}
         try:
             async with self._turn_of(request):
-                return await self._run(planner, request, needs)
+                with self._spans.step("headgate.command", about) as span:
+                    done = await self._run(planner, request, needs)
+                    span.set({"headgate.revision": done.revision, "headgate.written": done.written})
+                    return done
         finally:
             await self._release(needs)
             needs.retire()
@@ -130,7 +138,14 @@ class Executor:
     ) -> Done[R]:
         config = await self._configuration(missed) if request.configuration else NO_CONFIGURATION
         view = await self._with_entries(config, request)
-        return await self._carry_out(await needs.plan(planner, view, request), view, request, needs)
+        return await self._carry_out(await self._plan(planner, view, request, needs), view, request, needs)
+
+    async def _plan(self, planner: Planner[Q, R], view: PlanView, request: Q, needs: _Needs) -> Plan[R]:
+        """Validate the request, and say what to write."""
+        with self._spans.step("headgate.plan", {}) as span:
+            plan = await needs.plan(planner, view, request)
+            span.set({"headgate.writes": len(plan.writes), "headgate.summary": plan.summary})
+            return plan
 
     async def _try_on_cached_view(self, planner: Planner[Q, R], request: Q, needs: _Needs) -> Done[R] | None:
         """Try on the configuration as it is known here, without asking the store first.
@@ -145,7 +160,7 @@ class Executor:
             return None
         with contextlib.suppress(Conflict, CommandError, ConfigProblems):
             view = await self._with_entries(config, request)
-            plan = await needs.plan(planner, view, request)
+            plan = await self._plan(planner, view, request, needs)
             if plan.writes:
                 return await self._carry_out(plan, view, request, needs)
         return None
@@ -158,7 +173,11 @@ class Executor:
                 done = await self._change(plan, view, request.author[:LONGEST_AUTHOR])
             else:
                 # Without writes this asks the store for its present revision.
-                revision = await self.store.commit(plan.expects, plan.writes)
+                with self._transaction(len(plan.writes)) as span:
+                    revision = await self.store.commit(plan.expects, plan.writes)
+                    span.set({"headgate.revision": revision})
+                if plan.writes:
+                    self._spans.wrote(revision)
                 done = Done(plan.shown_at or revision, plan.receipt, bool(plan.writes))
         if request.ttl:
             needs.lease = 0  # it holds what was written, or is among the plan's releases
@@ -175,13 +194,18 @@ class Executor:
         others = (len(plan.writes) if whole else staging.DECIDING) + 1
         record = await self.history.record(plan.edits, author, now, plan.summary, others, view.change)
         expects = {CHANGE: view.change, **record.expected}
-        beside = [*record.writes, Put(CHANGE, change_value(author, now, plan.summary))]
+        change = change_value(author, now, plan.summary, self._spans.carried())
+        beside = [*record.writes, Put(CHANGE, change)]
         unfinished = False
         try:
-            if whole:
-                revision = await self.store.commit({**plan.expects, **expects}, [*plan.writes, *beside])
-            else:
-                revision, unfinished = await staging.write_staged(self.store, expects, beside, plan.writes)
+            with self._transaction(len(plan.writes) + len(beside)) as span:
+                if whole:
+                    revision = await self.store.commit({**plan.expects, **expects}, [*plan.writes, *beside])
+                else:
+                    revision, unfinished = await staging.write_staged(
+                        self.store, expects, beside, plan.writes
+                    )
+                span.set({"headgate.revision": revision})
         except TooLarge as error:
             raise InvalidConfig([Problem("", f"does not fit into one transaction: {error.detail}")]) from None
         except StoreError:
@@ -192,10 +216,20 @@ class Executor:
         return Done(revision, plan.receipt, written=True, unfinished=unfinished)
 
     async def _change_off_record(self, plan: Plan[R], view: View, author: str) -> Done[R]:
-        put = Put(CHANGE, change_value(author, self._clock(), plan.summary))
-        revision = await self.store.commit({**plan.expects, CHANGE: view.change}, [*plan.writes, put])
+        put = Put(CHANGE, change_value(author, self._clock(), plan.summary, self._spans.carried()))
+        with self._transaction(len(plan.writes) + 1) as span:
+            revision = await self.store.commit({**plan.expects, CHANGE: view.change}, [*plan.writes, put])
+            span.set({"headgate.revision": revision})
         self._latest = max(revision, self._latest)
         return Done(revision, plan.receipt, written=True)
+
+    def _transaction(self, writes: int) -> AbstractContextManager[Span]:
+        about: Mapping[str, Value] = {
+            "db.system.name": "etcd",
+            "db.operation.name": "Txn",
+            "headgate.writes": writes,
+        }
+        return self._spans.step("Txn", about, remote=True)
 
     # The view
 

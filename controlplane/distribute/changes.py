@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from controlplane.model.stored import Change, StoredEntry, read_change
@@ -14,7 +17,8 @@ MOST_REMEMBERED: Final = 256
 class RecentChanges:
     """In the order of the store. The change that was the last one when this process started is not among them."""
 
-    def __init__(self) -> None:
+    def __init__(self, wall: Callable[[], float] = time.time) -> None:
+        self._wall = wall
         self.number = 0
         """How many were seen."""
         self._last: int | None = None
@@ -25,7 +29,7 @@ class RecentChanges:
         before, self._last = self._last, entry.revision
         if before is None or before == entry.revision or (change := read_change(entry)) is None:
             return
-        self._changes.append(change)
+        self._changes.append(replace(change, seen=self._wall()))
         self.number += 1
 
     def none(self) -> None:

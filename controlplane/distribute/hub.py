@@ -22,6 +22,7 @@ from controlplane.model.capabilities import REDIS_CONFIGURED, REPORTS_RESETS, La
 from controlplane.model.lineage import UNKNOWN, Lineage
 from controlplane.model.rate_limit import REDIS_LIMITS
 from controlplane.model.snapshot import Delta, Snapshot
+from controlplane.telemetry.spans import Rollouts
 
 logger = logging.getLogger(__name__)
 
@@ -196,6 +197,7 @@ class Hub:
     def __init__(self, watcher: Watcher, nodes: Nodes, now: Callable[[], float] = time.monotonic) -> None:
         self.watcher = watcher
         self.messages = Messages()
+        self.rollouts = Rollouts()
         self.accepted: Snapshot | None = None
         """The last snapshot that every data plane served before the next one was published; None if there was none
         since this process started. A new data plane that cannot use the present snapshot gets this one."""
@@ -236,6 +238,8 @@ class Hub:
         def withhold(snapshot: Snapshot, lacking: Lacking) -> None:
             self.messages.withheld += 1
             self._nodes.withhold(node, snapshot.revision, snapshot.digest, lacking)
+            missing = (f"lacks the capability {one}" for one in sorted(lacking.capabilities))
+            self.rollouts.nacked(node, snapshot.revision, missing)
 
         session = Session(node, self.watcher, subscriber, lambda: self.accepted, withhold, self._now)
         if (older := self._sessions.get(node)) is not None:
@@ -261,6 +265,7 @@ class Hub:
         """Note that the message was written to the stream."""
         self.watcher.pace.written(message.revision, time.monotonic())
         self._nodes.sent(session.node, message.revision)
+        self.rollouts.sent(session.node, message.revision)
         self.messages.count(message, session.subscriber.whole)
 
     def look_after(self, session: Session) -> None:

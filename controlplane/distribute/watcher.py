@@ -83,6 +83,8 @@ class Watcher:
         """Number of times that the store's content could not be published, for metrics."""
         self.superseding: Callable[[Snapshot], None] = lambda previous: None
         """Called with the present snapshot right before another one takes its place."""
+        self.accepted: Callable[[Snapshot], None] = lambda published: None
+        """Called with every snapshot that is published, also one that equals the previous one."""
         self.streams: Callable[[], int] = lambda: 0
         """Number of data planes that are sent the published snapshots."""
         self.guard = Guard()
@@ -411,6 +413,7 @@ class Watcher:
         self.current = built
         self.published += differs
         self.published_at = time.time() if differs else self.published_at
+        self.accepted(built)
         if differs:
             extra = {"revision": built.revision, "resources": len(built.resources)}
             logger.info("published", extra=extra)

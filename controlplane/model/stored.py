@@ -70,11 +70,10 @@ def encode(resource: Resource) -> bytes:
     return json.dumps(fields, ensure_ascii=False).encode()
 
 
-def change_value(author: str, time: float, summary: str) -> bytes:
-    """The value of CHANGE."""
-    return json.dumps(
-        {"author": author, "time": round(time, 3), "summary": summary}, ensure_ascii=False
-    ).encode()
+def change_value(author: str, time: float, summary: str, trace: str = "") -> bytes:
+    """The value of CHANGE. `trace`: see `Change.trace`."""
+    value = {"author": author, "time": round(time, 3), "summary": summary}
+    return json.dumps({**value, **({"trace": trace} if trace else {})}, ensure_ascii=False).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +85,18 @@ class Change:
     time: float
     """Unix seconds."""
     summary: str
+    trace: str = ""
+    """The `traceparent` of the request that made it, which every control plane that publishes it continues."""
+    seen: float = 0.0
+    """When this control plane saw it."""
 
 
 def read_change(entry: StoredEntry) -> Change | None:
     """The change in the entry of CHANGE; None if it cannot be read."""
     try:
         value = json.loads(entry.value)
-        return Change(entry.revision, str(value["author"]), float(value["time"]), str(value["summary"]))
+        told = str(value["author"]), float(value["time"]), str(value["summary"])
+        return Change(entry.revision, *told, str(value.get("trace", "")))
     except (ValueError, TypeError, LookupError, RecursionError):
         return None
 

@@ -301,6 +301,7 @@ class ConfigStream:
         detail = f"has {size >> 20} MiB, but this data plane accepts at most {limit} MiB: upgrade it"
         if (mark := session.subscriber.nack(revision)) is not None:
             self._fleet.nack(session.node, mark.revision, [NodeProblem("", "", detail)], mark.digest)
+            self._hub.rollouts.nacked(session.node, mark.revision, [detail])
         logger.error(
             "the configuration is too large for a data plane", extra=_about(session) | {"reason": detail}
         )
@@ -364,12 +365,14 @@ class ConfigStream:
     def _acked(self, session: Session, revision: int) -> None:
         if (mark := session.subscriber.ack(revision)) is not None:
             self._fleet.ack(session.node, mark.revision, mark.digest)
+            self._hub.rollouts.acked(session.node, mark.revision)
             session.answered()
 
     def _nacked(self, session: Session, nack: pb.Nack) -> None:
         if (mark := session.subscriber.nack(nack.revision)) is not None:
             problems = report_messages.problems(nack)
             self._fleet.nack(session.node, mark.revision, problems, mark.digest)
+            self._hub.rollouts.nacked(session.node, mark.revision, map(str, problems))
             session.wake.set()
             extra = {"revision": mark.revision, "problems": list(map(str, problems))}
             logger.warning("data plane rejected a revision", extra=_about(session) | extra)

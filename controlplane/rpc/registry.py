@@ -60,12 +60,25 @@ def needs(right: Right) -> Callable[[Method[Asked, Answer]], Handler[Asked, Answ
                 caller = await self._credentials.require(right, context)
                 if right is Right.REGISTER and (name := _service_of(request)):
                     self._credentials.check_service(caller, name)
-                return await method(self, request, caller)
+                if right not in _TRACED or method.__name__ in _OFTEN:
+                    return await method(self, request, caller)
+                with self._commands.spans.call(SERVICE, method.__name__, _texts(context)):
+                    return await method(self, request, caller)
             raise AssertionError("rescued ends the call")
 
         return call
 
     return guard
+
+
+_TRACED = frozenset({Right.REGISTER, Right.CHANGE})
+_OFTEN = frozenset({"KeepAlive", "AwaitRoutable"})
+"""Calls that change nothing."""
+
+
+def _texts(context: Context) -> dict[str, str]:
+    """The metadata of a call."""
+    return {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
 
 
 class Registry:

@@ -18,9 +18,28 @@ LEFT_OUT = (
     *("pycparser", "pycparser-*.dist-info", "sboms"),
 )
 """Patterns of names."""
-UNUSED = ("site-packages/pydantic/v1", "site-packages/pydantic/mypy.py", "site-packages/cffi")
-"""Ends of paths: the old pydantic inside the new one, which nothing here imports, and the part of cffi that builds
-modules; those that are built need `_cffi_backend` alone."""
+UNUSED = (
+    # The old pydantic inside the new one.
+    *("site-packages/pydantic/v1", "site-packages/pydantic/mypy.py"),
+    # The maker of extension modules; those that were made need `_cffi_backend` alone.
+    "site-packages/cffi",
+    # It guesses the encodings of answers that name none. `requests` does without.
+    "site-packages/charset_normalizer",
+    # Messages of other services than those that OTLP answers with (google/rpc).
+    *(f"site-packages/google/{name}" for name in ("api", "cloud", "gapic", "logging", "longrunning", "type")),
+    # For a browser, for another event loop, for tests.
+    *("urllib3/contrib/emscripten", "anyio/_backends/_trio.py", "anyio/pytest_plugin.py"),
+    # Descriptions of descriptions, which the compiler of protobuf reads.
+    *(f"google/protobuf/{name}" for name in ("descriptor_pb2.py", "compiler", "testdata")),
+    # Signed zones, and a transport that needs another package.
+    *("dns/dnssecalgs", "dns/zone.py", "dns/zonefile.py", "dns/versioned.py", "dns/_trio_backend.py"),
+    # An interface of gRPC before 1.0.
+    *("site-packages/grpc/beta", "site-packages/grpc/framework"),
+)
+"""Ends of paths: what nothing here imports. `tests/unit/deploy/rootfs/test_left_out.py` holds them to that."""
+INCUBATING = "opentelemetry/semconv/_incubating/"
+"""Names of attributes and metrics of all kinds of programs."""
+INCUBATING_USED = ("__init__.py", "otel_attributes.py", "rpc_attributes.py", "otel_metrics.py")
 
 
 def wanted(path: Path) -> bool:
@@ -28,6 +47,8 @@ def wanted(path: Path) -> bool:
     if path.parts[0] == "bin" and len(path.parts) > 1:
         return path.name.startswith("headgate")
     if path.parts[0] == "include" or path.as_posix().endswith(UNUSED):
+        return False
+    if INCUBATING in path.as_posix() and path.suffix == ".py" and path.name not in INCUBATING_USED:
         return False
     return not any(fnmatch(path.name, pattern) for pattern in LEFT_OUT)
 

@@ -20,6 +20,7 @@ from controlplane.distribute.watcher import Watcher
 from controlplane.fleet.nodes import Fleet
 from controlplane.identity import Grants, Hasher, KeyRing, TokenIssuer, Users
 from controlplane.store import Entry, MemoryStore, Put
+from controlplane.telemetry.spans import Spans
 from tests.support.keys import open_keys
 from tests.support.waiting import within
 
@@ -107,12 +108,13 @@ async def running_api(
     started: bool = True,
     peer: str = "127.0.0.1",
     observing: bool = True,
+    spans: Spans | None = None,
 ) -> AsyncIterator[Api]:
     """The API with `users`; without `started`, one whose store has not answered yet. Without `observing` no events are
     noted."""
     store, wall, hasher = MemoryStore(), Wall(), Hasher(time_cost=1, memory_cost=64, parallelism=1)
     watcher, fleet = Watcher(store), Fleet(wall=wall)
-    commands = Commands(store, hasher, wall, watcher)
+    commands = Commands(store, hasher, wall, watcher, spans=spans)
     parts = Parts(commands, watcher, fleet, "1.2.3", anonymous_read, trusted_proxies=(ip_network(peer),))
     store.available = started
     if started:

@@ -161,7 +161,8 @@ def test_who_is_believed_and_what_may_be_registered_is_set() -> None:
 
 
 def test_telemetry_is_off_without_an_endpoint() -> None:
-    assert not [name for name in environment(render(NEEDED), "dataplane") if name.startswith("OTEL_")]
+    for plane in ("controlplane", "dataplane"):
+        assert not [name for name in environment(render(NEEDED), plane) if name.startswith("OTEL_")]
 
 
 def test_telemetry() -> None:
@@ -191,9 +192,14 @@ def test_telemetry() -> None:
         "OTEL_TRACES_SAMPLER_ARG": "0.01",
     }
     assert set(values) <= set(telemetry_names())
-    mounts = {each["mountPath"]: each["name"] for each in container(objects, "dataplane")["volumeMounts"]}
-    secrets = {each["name"]: each.get("secret") for each in pod(objects, "dataplane")["volumes"]}
-    assert secrets[mounts["/etc/headgate/telemetry"]] == {"secretName": "collector-ca"}
+    # Changes are few: the share of requests that is traced is that of data planes alone.
+    same = {name: each for name, each in found.items() if name.startswith("OTEL_") and "SAMPLER" not in name}
+    controlplane = environment(objects, "controlplane")
+    assert {name: controlplane[name] for name in controlplane if name.startswith("OTEL_")} == same
+    for plane in ("controlplane", "dataplane"):
+        mounts = {each["mountPath"]: each["name"] for each in container(objects, plane)["volumeMounts"]}
+        secrets = {each["name"]: each.get("secret") for each in pod(objects, plane)["volumes"]}
+        assert secrets[mounts["/etc/headgate/telemetry"]] == {"secretName": "collector-ca"}
 
 
 def test_a_sampler_without_a_ratio_gets_none() -> None:

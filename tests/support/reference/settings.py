@@ -9,6 +9,7 @@ from itertools import pairwise
 from pydantic_settings import BaseSettings
 
 from controlplane.settings import Settings as ControlPlane
+from controlplane.telemetry.variables import VARIABLES
 from dataplane.proxy.bounds import Bounds
 from dataplane.settings import Settings as DataPlane
 from dataplane.telemetry.settings import PREFIX, Otel, Otlp
@@ -37,6 +38,19 @@ data plane uses them; see [OpenTelemetry](../how-to/opentelemetry.md). Times are
 
 | variable | value | default | meaning |
 |---|---|---|---|"""
+
+
+CONTROLPLANE_TELEMETRY = """\
+
+## OpenTelemetry in control planes
+
+A control plane reads these variables itself, and the SDK of OpenTelemetry reads all others of the
+[specification](https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/), such as
+`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_TRACES_SAMPLER`, `OTEL_BSP_…`, `OTEL_BLRP_…` and
+`OTEL_METRIC_EXPORT_INTERVAL`. Each `OTEL_EXPORTER_OTLP_…` also exists for one signal, and then wins.
+
+| variable | meaning |
+|---|---|"""
 
 
 def settings_of(
@@ -98,6 +112,8 @@ def render() -> str:
             lines.append(f"| `{name}` | {cell(words)} | {cell(default)} | {cell(prose)} |")
             if not prose:
                 silent.append(name)
+    lines.append(CONTROLPLANE_TELEMETRY)
+    lines += [f"| `{name}` | {cell(prose)} |" for name, prose in VARIABLES.items()]
     if silent:
         raise ValueError("settings without prose: " + ", ".join(silent))
     return "\n".join(lines) + "\n"

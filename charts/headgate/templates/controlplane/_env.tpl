@@ -22,6 +22,7 @@
 {{ include "headgate.fromSecret" (dict "key" . "secret" $secret) }}
 {{- end }}
 {{- include "headgate.controlplane.certificateEnv" . }}
+{{- include "headgate.telemetryEnv" (list . "controlplane") }}
 {{- range $name, $values := dict "TRUSTED_PROXIES" $plane.trustedProxies "REGISTER_ALLOW" $plane.registerAllow "REGISTER_DENY" $plane.registerDeny "UNIX_SOCKETS" $plane.unixSockets }}
 {{- with $values }}
 - {name: {{ $name }}, value: {{ join "," . | quote }}}

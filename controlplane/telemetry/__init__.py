@@ -1,0 +1,1 @@
+"""Traces, metrics and logs by OpenTelemetry. Only `spans` is imported without an endpoint: it needs no package."""
