@@ -50,6 +50,8 @@ GOALS: Mapping[str, Goal] = {
     "download_10mib_over_nginx": Goal(1.3, 1.8),
     "upload_10mib_over_nginx": Goal(1.3, 1.8),
     "routes_10000_over_10": Goal(0.97, 1.0),
+    "routes_10000_by_header_over_10": Goal(0.95, 1.0),
+    "policy_with_edits_over_policy": Goal(0.92, 0.97),
     "change_pause_ms_10000": Goal(5.0, 1.0, "ms", less_is_better=True),
     "limits_rps_fleet_over_local": Goal(0.95, 0.99),
     "limits_rps_redis_over_local": Goal(0.35, 0.6),

@@ -4,7 +4,8 @@ For measuring and profiling the request path by itself:
 
     python -m tests.benchmarks.solo --port 9200 --upstream 127.0.0.1:9000 --jwks jwks.json --policy on
 
-/orders has the whole policy (token, scope, limit by subject), /open none; both have breaker, metrics and log line.
+/orders has the whole policy (token, scope, limit by subject), /full besides weights, edits of header fields and CORS,
+/h another route with a condition on a header field beside it, /open none; all have breaker, metrics and log line.
 Prints CPU time per request, from the scheduler's own accounting, when it is stopped.
 """
 
@@ -25,6 +26,10 @@ import uvloop
 
 from dataplane.config.table import ResourceSet, Table, UnlinkedRoute, build
 from dataplane.gateway.decide import Gateway
+from dataplane.gateway.policy.conditions import Condition, Conditions
+from dataplane.gateway.policy.cors import Cors
+from dataplane.gateway.policy.edits import HeaderEdits
+from dataplane.gateway.policy.forwarding import Forwarding, Share
 from dataplane.gateway.policy.resources import (
     Instance,
     Limit,
@@ -65,6 +70,19 @@ def table(options: argparse.Namespace) -> Table:
     items.append(limit)
     guarded = Route("orders", "orders", prefix="/orders", scopes=SCOPE)
     items.append(UnlinkedRoute(guarded, ("callers",)))
+    full = Forwarding(
+        shares=(Share("orders", 9), Share("orders", 1)),
+        request_edits=HeaderEdits(set={"x-gateway": "headgate", "x-route": "%{route}"}),
+        response_edits=HeaderEdits(set={"x-served-by": "headgate"}, remove=("server",)),
+        cors=Cors(origins=frozenset({"https://www.example.org"})),
+    )
+    version = Conditions((Condition("x-version", exact="2"),))
+    for route in (
+        Route("full", "", prefix="/full", scopes=SCOPE, forwarding=full),
+        Route("h", "orders", prefix="/h", scopes=SCOPE),
+        Route("h-2", "orders", prefix="/h", scopes=SCOPE, conditions=version),
+    ):
+        items.append(UnlinkedRoute(route, ("callers",)))
     items.append(UnlinkedRoute(Route("open", "orders", prefix="/open", public=True)))
     for number in range(options.routes):
         items.append(UnlinkedRoute(Route(f"filler-{number}", "orders", prefix=f"/filler/{number}")))

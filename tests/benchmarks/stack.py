@@ -23,6 +23,16 @@ from tests.support.waiting import eventually_now
 UNLIMITED = 1_000_000
 TOKENS = 64
 FEW, MANY = 10, 10_000
+CONDITIONAL = 1_000
+"""Of the routes of a large table, those with a condition on a header field."""
+EXTRAS: Mapping[str, object] = {
+    "service_name": None,
+    "services": [{"service_name": "orders", "weight": 9}, {"service_name": "orders-next", "weight": 1}],
+    "request_headers": {"set": {"x-gateway": "headgate", "x-route": "%{route}"}},
+    "response_headers": {"set": {"x-served-by": "headgate"}, "remove": ["server"]},
+    "cors": {"allow_origins": ["https://www.example.org"]},
+}
+"""Weights, edits of header fields in both directions, and CORS."""
 TOKEN_TTL = 6 * 3600
 CHUNK = 100
 """Routes in one request, where the control plane takes no document that is greater than a transaction."""
@@ -84,10 +94,20 @@ def route(name: str, prefix: str, **fields: object) -> dict[str, object]:
 
 
 def configuration(upstream: int, sink: int, routes: int) -> dict[str, object]:
-    """The whole policy for /orders, /fresh, /r/<number>, none for /open; /download and /upload take large bodies."""
+    """The whole policy for /orders, /fresh, /r/<number>, none for /open; /download and /upload take large bodies.
+
+    /full has the whole policy and EXTRAS. In a large table each of /h/<number> has a second route, with a condition on
+    a header field that no request has.
+    """
+    conditional = CONDITIONAL if routes > CONDITIONAL else 0
+    header = [{"name": "x-version", "exact": "2"}]
     return {
         "scopes": [{"name": "orders:read"}],
-        "services": [_service("orders", upstream), _service("sink", sink)],
+        "services": [
+            _service("orders", upstream),
+            _service("orders-next", upstream),
+            _service("sink", sink),
+        ],
         "rate_limits": [
             {"name": "callers", "per_second": UNLIMITED, "burst": UNLIMITED, "key": "subject"},
         ],
@@ -97,7 +117,10 @@ def configuration(upstream: int, sink: int, routes: int) -> dict[str, object]:
             {"name": "open", "prefix": "/open", "service_name": "orders", "public": True},
             route("download", "/download"),
             route("upload", "/upload", service_name="sink", max_body_bytes=LARGE_BODY),
-            *(route(f"r-{number}", f"/r/{number}") for number in range(routes)),
+            route("full", "/full", **EXTRAS),
+            *(route(f"r-{number}", f"/r/{number}") for number in range(routes - 2 * conditional)),
+            *(route(f"h-{number}", f"/h/{number}") for number in range(conditional)),
+            *(route(f"h-{number}-2", f"/h/{number}", headers=header) for number in range(conditional)),
         ],
     }
 

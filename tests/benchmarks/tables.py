@@ -1,4 +1,5 @@
-"""What a large table costs: requests with 10,000 routes over requests with ten, on two gateways in turn."""
+"""What a large table costs: requests with 10,000 routes over requests with ten, on two gateways in turn; and what
+weights, edits of header fields and CORS cost a route."""
 
 from __future__ import annotations
 
@@ -10,19 +11,25 @@ from tests.benchmarks.figures import Part, paired
 from tests.benchmarks.load import Sample, closed
 from tests.benchmarks.progress import say, tell
 from tests.benchmarks.rounds import Rounds
-from tests.benchmarks.stack import FEW, MANY
+from tests.benchmarks.stack import CONDITIONAL, FEW, MANY
 from tests.benchmarks.throughput import table, totals
 
 SMALL, LARGE, SPREAD = "10 routes", "10,000 routes", "10,000, each asked"
+HEADERS = "10,000, by header"
+POLICY, FULL = "one route", "with edits"
 
 
 def measure(bed: Bed, rounds: Rounds) -> Part:
-    """The same ten routes asked in both tables; beyond the goal, all 10,000 asked in turn."""
+    """The same ten routes asked in both tables, and ten that have another route by header beside them; beyond the
+    goals, all others asked in turn."""
     say("starting a gateway with 10,000 routes …")
     contenders: list[tuple[Contender, Path]] = [
         (bed.gateway.at(SMALL, "/r", FEW), bed.gateway.tokens),
         (bed.large.at(LARGE, "/r", FEW), bed.large.tokens),
-        (bed.large.at(SPREAD, "/r", MANY), bed.large.tokens),
+        (bed.large.at(SPREAD, "/r", MANY - 2 * CONDITIONAL), bed.large.tokens),
+        (bed.large.at(HEADERS, "/h", FEW), bed.large.tokens),
+        (bed.gateway.at(POLICY, "/orders"), bed.gateway.tokens),
+        (bed.gateway.at(FULL, "/full"), bed.gateway.tokens),
     ]
     samples: dict[str, list[Sample]] = {contender.name: [] for contender, _ in contenders}
     for number in range(rounds.count + 1):
@@ -43,4 +50,8 @@ def figures(samples: dict[str, list[Sample]]) -> dict[str, float]:
         "routes_10000_over_10": paired(rates[LARGE], rates[SMALL]),
         "routes_10000_over_10_cpu": paired(costs[SMALL], costs[LARGE]),
         "routes_10000_each_asked_over_10": paired(rates[SPREAD], rates[SMALL]),
+        "routes_10000_by_header_over_10": paired(rates[HEADERS], rates[SMALL]),
+        "routes_10000_by_header_over_10_cpu": paired(costs[SMALL], costs[HEADERS]),
+        "policy_with_edits_over_policy": paired(rates[FULL], rates[POLICY]),
+        "policy_with_edits_over_policy_cpu": paired(costs[POLICY], costs[FULL]),
     }

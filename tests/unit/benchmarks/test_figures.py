@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.benchmarks import bulk, report, telemetry, throughput
+from controlplane.model.document import read_document
+from tests.benchmarks import bulk, report, stack, tables, telemetry, throughput
 from tests.benchmarks.figures import Part, joined, paired
 from tests.benchmarks.load import Sample, Transfers
 
@@ -33,6 +34,20 @@ def test_a_missing_peer_leaves_its_ratios_out() -> None:
     found = throughput.figures({"headgate policy": rows((200, 20)), "headgate plain": rows((250, 16))})
     assert found["policy_on_over_off"] == 0.8
     assert not [name for name in found if "envoy" in name or "nginx" in name]
+
+
+def test_a_large_table_and_edits_are_set_against_their_own_side() -> None:
+    sides = {name: rows((100, 10)) for name in (tables.SMALL, tables.LARGE, tables.SPREAD, tables.POLICY)}
+    found = tables.figures({**sides, tables.HEADERS: rows((95, 11)), tables.FULL: rows((92, 12.5))})
+    assert (found["routes_10000_over_10"], found["routes_10000_by_header_over_10"]) == (1.0, 0.95)
+    assert (found["policy_with_edits_over_policy"], found["policy_with_edits_over_policy_cpu"]) == (0.92, 0.8)
+
+
+def test_the_configurations_are_valid() -> None:
+    for routes in (stack.FEW, stack.MANY):
+        document = stack.configuration(1, 2, routes)
+        assert read_document(document).problems == ()
+        assert len(document["routes"]) == routes + 6  # type: ignore[arg-type]
 
 
 def test_large_bodies_without_nginx_are_told_without_a_ratio() -> None:
