@@ -233,8 +233,7 @@ class Config:
         """Update at most this many outdated resources of the next state for data planes."""
         moved: list[tuple[ResourceId, bool]] = []
         needed: dict[ResourceId, tuple[Need, ...]] = {}
-        for _ in range(most):
-            identity = self._outdated.pop()
+        for identity in self._take_outdated(most):
             old, new = self._next.get(identity), self._for_data_planes(identity)
             if (old and old.revision) == (new and new.revision):
                 continue
@@ -246,6 +245,18 @@ class Config:
             self._needs = updated(self._needs, needed)
         if moved:
             self._groups = regrouped(self._groups, moved)
+
+    def _take_outdated(self, most: int) -> Iterator[ResourceId]:
+        """An instance is grouped under its service, which therefore must not come in a later lot."""
+        for _ in range(most):
+            if not self._outdated:
+                return
+            identity = self._outdated.pop()
+            owner = Service.KIND, identity[1].partition("/")[0]
+            if identity[0] == Instance.KIND and owner in self._outdated:
+                self._outdated.discard(owner)
+                yield owner
+            yield identity
 
     def _replace(self, identity: ResourceId, old: Stamped | None, new: Stamped | None) -> None:
         if self._next_lent:

@@ -208,6 +208,17 @@ def test_an_instance_comes_and_goes_with_its_service() -> None:
     assert config.publish(4)[0].resources == {}
 
 
+def test_instances_are_grouped_under_services_that_are_settled_bit_by_bit() -> None:
+    config = Config()
+    names = [f"s-{number}" for number in range(40)]
+    for number, name in enumerate(names):
+        config.put(entry(service(name, "one", "two"), number + 1))
+    while config.unsettled:
+        config.settle(1)
+    snapshot, _ = config.publish(len(names))
+    assert [len(snapshot.instances(name)) for name in names] == [2] * len(names)
+
+
 def test_a_registered_instance_hides_the_listed_one_until_it_goes() -> None:
     config = Config([entry(service("a", "1"), 2), entry(instance("a", "1"), 3)])
     assert config.publish(3)[0].resources["instance", "a/1"].revision == 3
