@@ -12,6 +12,7 @@ from starlette.responses import Response
 from controlplane import aside
 from controlplane.api import body, rollout
 from controlplane.api.answers import long_answer
+from controlplane.api.edits import edit_shape
 from controlplane.api.operation import (
     ADMIN,
     DRY_RUN,
@@ -62,7 +63,8 @@ async def receipt_answer(call: Call, receipt: Receipt, wait: rollout.Wait | None
     if receipt.unfinished:
         shown["unfinished"] = UNFINISHED
     if dry:
-        return await long_answer(shown)
+        edits = [edit_shape(one).model_dump(mode="json") for one in receipt.edits]
+        return await long_answer({**shown, **({"edits": edits} if edits else {})})
     return await rollout.finish(call, receipt.revision, shown, wait, 202 if receipt.unfinished else 200)
 
 

@@ -16,14 +16,26 @@ from controlplane.api.shapes.fleet import (
     NodeCircuitShape,
     dataplane,
 )
+from controlplane.commands.errors import NotFound
 from controlplane.fleet.reports import CircuitReport
 from controlplane.fleet.views import CircuitView
+from controlplane.model.resources import Service
 
 
 async def circuits(call: Call) -> Response:
     """The breaker of every service."""
     call.parts.fleet.look()
     return model_answer(tuple(map(_circuit, call.parts.fleet.views.circuits(call.parts.snapshot()))))
+
+
+async def circuit(call: Call) -> Response:
+    """The breaker of one service."""
+    call.parts.fleet.look()
+    snapshot, name = call.parts.snapshot(), call.path("service")
+    stamped = snapshot.resources.get((Service.KIND, name))
+    if stamped is None or not isinstance(stamped.resource, Service):
+        raise NotFound(Service.KIND, name)
+    return model_answer(_circuit(call.parts.fleet.views.circuit(stamped.resource)))
 
 
 async def reset_circuit(call: Call) -> Response:
@@ -71,6 +83,14 @@ def operations() -> Iterator[Operation]:
         "getCircuits",
         "The circuit breaker of every service",
         Answer(200, "Sorted by service", many(CircuitShape)),
+    )
+    yield get(
+        f"{ROOT}/circuits/{{service}}",
+        circuit,
+        "getCircuit",
+        "The circuit breaker of one service",
+        Answer(200, "Over the fleet, and of each data plane", CircuitShape),
+        refusals=(404,),
     )
     yield Operation(
         method="POST",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from starlette.responses import Response
@@ -10,6 +10,7 @@ from starlette.responses import Response
 from controlplane.api import body, rollout
 from controlplane.api.answers import json_answer, models_answer
 from controlplane.api.configuration import receipt_answer
+from controlplane.api.edits import edit_shape
 from controlplane.api.numbers import MOST_REVISION, whole
 from controlplane.api.operation import (
     ADMIN,
@@ -27,14 +28,8 @@ from controlplane.api.operation import (
 )
 from controlplane.api.problems import HttpError
 from controlplane.api.shapes.base import moment
-from controlplane.api.shapes.changes import (
-    ChangeRecordShape,
-    EditShape,
-    FieldShape,
-    RecordShape,
-    RollbackShape,
-)
-from controlplane.model.history import MOST_RECORDS, Edit, Record, differences
+from controlplane.api.shapes.changes import ChangeRecordShape, EditShape, RecordShape, RollbackShape
+from controlplane.model.history import MOST_RECORDS, Record
 from controlplane.model.problems import InvalidConfig, Problem
 
 USUAL = 50
@@ -78,7 +73,7 @@ async def change(call: Call) -> Response:
 
 def _whole(record: Record) -> Response:
     """A change with its edits: as `model_answer` would give it, edit by edit."""
-    edits = [_edit(one).model_dump(mode="json") for one in record.edits]
+    edits = [edit_shape(one).model_dump(mode="json") for one in record.edits]
     return json_answer({**_shown(record), "edits": edits})
 
 
@@ -88,7 +83,7 @@ async def diff(call: Call) -> Response:
     old, new = _number(call, "from"), _number(call, "to")
     if old is None:
         raise HttpError(400, "from is required: the older revision to compare")
-    return await call.parts.commands.compare(old, new, lambda edits: models_answer(map(_edit, edits)))
+    return await call.parts.commands.compare(old, new, lambda edits: models_answer(map(edit_shape, edits)))
 
 
 async def rollback(call: Call) -> Response:
@@ -141,24 +136,6 @@ def _shown(record: Record) -> dict[str, object]:
     )
     changes = [{"action": action, "kind": kind, "name": name} for action, kind, name in record.actions]
     return {**head.model_dump(mode="json"), "changes": changes}
-
-
-def _edit(one: Edit) -> EditShape:
-    return EditShape(
-        action=one.action,
-        kind=one.kind,
-        name=one.name,
-        before=dict(one.before) if one.before is not None else None,
-        after=dict(one.after) if one.after is not None else None,
-        fields=list(_fields(one)),
-        password=one.password,
-    )
-
-
-def _fields(one: Edit) -> Iterable[FieldShape]:
-    if one.before is not None and one.after is not None:
-        for field, old, new in differences(one.before, one.after):
-            yield FieldShape(field=field, before=old, after=new)
 
 
 def operations() -> Iterator[Operation]:

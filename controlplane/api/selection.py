@@ -30,6 +30,11 @@ PARAMETERS = (
         schema={"type": "integer", "minimum": 1, "maximum": MOST},
     ),
     Parameter("after", "Only resources with names after this one."),
+    Parameter(
+        "contains",
+        "Only resources whose names contain this text.",
+        schema={"type": "string", "maxLength": 253},
+    ),
 )
 
 
@@ -41,10 +46,15 @@ class Selection:
     """Names with values; None: any value."""
     limit: int | None = None
     after: str = ""
+    contains: str = ""
 
     def page(self, found: Listed) -> tuple[list[Stamped], str]:
         """The shown part of the resources, and the last name if there are more."""
-        fitting = filter(self._fits, found.after(self.after)) if self.labels else found.after(self.after)
+        fitting = (
+            filter(self._fits, found.after(self.after))
+            if self.labels or self.contains
+            else found.after(self.after)
+        )
         chosen = list(fitting if self.limit is None else islice(fitting, self.limit + 1))
         if self.limit is None or len(chosen) <= self.limit:
             return chosen, ""
@@ -52,6 +62,8 @@ class Selection:
         return chosen, chosen[-1].resource.name
 
     def _fits(self, one: Stamped) -> bool:
+        if self.contains not in one.resource.name:
+            return False
         labels = one.resource.labels
         return all(name in labels and value in (None, labels[name]) for name, value in self.labels)
 
@@ -60,14 +72,16 @@ def asked(call: Call) -> Selection:
     """The selection that the query asks for. HttpError 400, for unknown parameters too."""
     query = call.request.query_params
     if unknown := sorted(set(query) - {one.name for one in PARAMETERS}):
-        raise HttpError(400, f"Unknown parameter {unknown[0]!r}: a list takes label, limit and after")
+        raise HttpError(
+            400, f"Unknown parameter {unknown[0]!r}: a list takes label, limit, after and contains"
+        )
     given = query.get("limit")
     limit = None if given is None else whole(given, MOST)
     if given is not None and limit is None:
         raise HttpError(400, f"limit must be 1 to {MOST}")
     # Each once: they are looked for in every resource, on the event loop.
     labels = dict.fromkeys(map(_label, query.getlist("label")))
-    return Selection(tuple(labels), limit, query.get("after", ""))
+    return Selection(tuple(labels), limit, query.get("after", ""), query.get("contains", ""))
 
 
 def link(call: Call, last: str) -> dict[str, str]:

@@ -115,7 +115,7 @@ class Commands:
         ends = tuple(_ending(read.declared, self._clock()))
         aside.retire(read.declared)
         warnings = (*ends, *warnings, *done.receipt.overlaps)[:MOST_WARNINGS]
-        return Receipt(done.revision, done.receipt.changes, warnings, done.unfinished)
+        return Receipt(done.revision, done.receipt.changes, warnings, done.unfinished, done.receipt.edits)
 
     async def create(self, kind: str, body: object, *, author: str) -> Stamped:
         """Add a resource. Raises InvalidConfig, AlreadyExists."""

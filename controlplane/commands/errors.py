@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from controlplane.model.history import Edit
 from controlplane.model.problems import InvalidConfig, Problem
 
 Action = Literal["create", "update", "delete", "unchanged"]
@@ -34,6 +35,8 @@ class Receipt:
     """Warnings about allowed but probably unintended values, by their place in the document."""
     unfinished: bool = False
     """The change is decided, but not completed yet, because the store failed meanwhile. It will be completed."""
+    edits: tuple[Edit, ...] = ()
+    """Of a dry run: what would change, the first of them."""
 
 
 @dataclass(frozen=True, slots=True)

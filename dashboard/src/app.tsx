@@ -4,9 +4,18 @@ import { useNow } from "./lib/hooks";
 import { ago } from "./lib/format";
 import { href, usePlace, type Place } from "./lib/route";
 import { useStore } from "./lib/store";
+import { ChangePage } from "./pages/change";
+import { ChangesPage } from "./pages/changes";
+import { ComposePage } from "./pages/compose";
 import { DataplanePage } from "./pages/dataplane";
 import { FleetPage } from "./pages/fleet";
+import { InstancePage } from "./pages/instance";
+import { LimitsPage } from "./pages/limits";
 import { Login } from "./pages/login";
+import { RoutePage, RoutesPage } from "./pages/routes";
+import { ServicePage } from "./pages/service";
+import { ServicesPage } from "./pages/services";
+import { TrafficPage } from "./pages/traffic";
 import { connection, fleet, start as startFleet } from "./state/fleet";
 import { load, logout, session } from "./state/session";
 import { theme, toggleTheme } from "./state/theme";
@@ -19,7 +28,14 @@ interface Entry {
   icon: IconName;
 }
 
-const PAGES: Entry[] = [{ page: "", name: "Fleet", icon: "fleet" }];
+const PAGES: Entry[] = [
+  { page: "", name: "Fleet", icon: "fleet" },
+  { page: "traffic", name: "Traffic", icon: "traffic" },
+  { page: "services", name: "Services", icon: "services" },
+  { page: "routes", name: "Routes", icon: "routes" },
+  { page: "limits", name: "Limits", icon: "limits" },
+  { page: "changes", name: "Changes", icon: "changes" },
+];
 
 export function App(): JSX.Element {
   const now = useStore(session);
@@ -134,6 +150,16 @@ function ThemeButton(): JSX.Element {
   );
 }
 
+function Services({ rest: [name, , instance] }: { rest: string[] }): JSX.Element {
+  if (name === undefined) return <ServicesPage />;
+  return instance === undefined ? <ServicePage key={name} name={name} /> : <InstancePage key={instance} service={name} instance={instance} />;
+}
+
+function Changes({ rest: [which] }: { rest: string[] }): JSX.Element {
+  if (which === undefined) return <ChangesPage />;
+  return which === "new" ? <ComposePage /> : <ChangePage key={which} revision={Number(which)} />;
+}
+
 function Page({ place }: { place: Place }): JSX.Element {
   const [page, ...rest] = place.parts;
   switch (page) {
@@ -141,6 +167,16 @@ function Page({ place }: { place: Place }): JSX.Element {
       return <FleetPage />;
     case "dataplanes":
       return <DataplanePage node={rest[0] ?? ""} />;
+    case "traffic":
+      return <TrafficPage />;
+    case "services":
+      return <Services rest={rest} />;
+    case "routes":
+      return rest[0] === undefined ? <RoutesPage /> : <RoutePage key={rest[0]} name={rest[0]} />;
+    case "limits":
+      return <LimitsPage name={rest[0]} />;
+    case "changes":
+      return <Changes rest={rest} />;
     default:
       return (
         <Empty>

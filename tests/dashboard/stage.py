@@ -24,13 +24,18 @@ from controlplane.fleet.reports import (
     LimitPlace,
     NodeProblem,
     RateLimitReport,
+    RouteTraffic,
+    ServiceTraffic,
     StatsReport,
+    TrafficReport,
 )
-from controlplane.model.resources import Service
+from controlplane.model.resources import Route, Service
 from demo.ports import free_port
 from tests.support.api import Api, running_api
 from tests.support.waiting import eventually
 
+BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25)
+"""Seconds: bounds of the buckets of latencies."""
 TEAMS = ("orders", "payments", "inventory", "search", "customers", "shipping", "media", "reports")
 
 
@@ -100,6 +105,8 @@ class Stage:
     ill: dict[tuple[str, str], str] = field(default_factory=dict)
     """Instances that fail their probes, with the reason."""
     clock: float = 0.0
+    _known_at: int = 0
+    _by_service: dict[str, list[str]] = field(default_factory=dict)
 
     async def apply(self, change: dict[str, object], author: str = "admin") -> int:
         """A change as through the API; returns its revision once it is published."""
@@ -161,17 +168,40 @@ class Stage:
             if state is None or not state.connected:
                 continue
             plane.total += round(plane.rate * wave * random.uniform(0.95, 1.05))
-            self.api.parts.fleet.stats(plane.name, self._stats(plane, now))
+            self.api.parts.fleet.stats(plane.name, self._stats(plane, now, wave))
             self.api.parts.fleet.health(plane.name, self._verdicts(now))
 
-    def _stats(self, plane: Plane, now: float) -> StatsReport:
+    def _stats(self, plane: Plane, now: float, wave: float) -> StatsReport:
         services = self._services()
         circuits = tuple(self._circuit(name, plane, len(services)) for name in services)
         buckets = tuple(
             RateLimitReport("per-caller", f"subject:{who}", 10.0 * number, 400 - 90 * number, LimitPlace.NODE)
             for number, who in enumerate(("crawler", "batch", "mobile", "web"))
         )
-        return StatsReport(now, plane.total, circuits, buckets)
+        return StatsReport(now, plane.total, circuits, buckets, traffic=self._traffic(plane, wave))
+
+    def _traffic(self, plane: Plane, wave: float) -> TrafficReport:
+        """Fewer requests for each further service; those of an open circuit fail."""
+        routes, services = [], []
+        for number, name in enumerate(self._services()[:40]):
+            requests = max(1, round(plane.rate * wave / (number + 2)))
+            failed = requests // 3 if name in self.open_circuits else requests // 700
+            services.append(ServiceTraffic(name, _latencies(requests, number), failed))
+            for route in self._routes(name)[:2]:
+                routes.append(RouteTraffic(route, requests // 2, requests // 60, failed // 2))
+        all_requests = sum(one.requests for one in routes)
+        return TrafficReport(
+            1.0,
+            all_requests,
+            sum(one.client_errors for one in routes),
+            sum(one.server_errors for one in routes),
+            tuple(routes),
+            tuple(services),
+            BOUNDS,
+            in_flight=round(plane.rate / 90),
+            connections=round(plane.rate / 4),
+            memory=round(150e6 + plane.rate * 9e4),
+        )
 
     def _circuit(self, service: str, plane: Plane, services: int) -> CircuitReport:
         total = plane.total // services
@@ -187,9 +217,25 @@ class Stage:
                 status = InstanceStatus.UNHEALTHY if reason else InstanceStatus.HEALTHY
                 yield InstanceHealth(name, f"{name}-{number}", status, now, reason)
 
+    def _routes(self, service: str) -> list[str]:
+        current = self.api.parts.watcher.current
+        if current is not None and self._known_at != current.revision:
+            self._known_at, self._by_service = current.revision, {}
+            for name, route in current.of(Route).items():
+                self._by_service.setdefault(route.service_name or "", []).append(name)
+        return self._by_service.get(service, [])
+
     def _services(self) -> list[str]:
         current = self.api.parts.watcher.current
         return list(current.of(Service)) if current else []
+
+
+def _latencies(requests: int, number: int) -> tuple[int, ...]:
+    """Most of them fast, few slow; slower for later services."""
+    shares = (0.1, 0.35, 0.3, 0.15, 0.07, 0.02, 0.009, 0.001, 0.0)
+    shift = number % 3
+    moved = (0.0,) * shift + shares[: len(shares) - shift]
+    return tuple(round(requests * share) for share in moved)
 
 
 @asynccontextmanager
@@ -220,5 +266,6 @@ async def staged(
         finally:
             running.cancel()
             await asyncio.wait([running])
+            api.parts.streams.stopping.set()
             server.should_exit = True
             await serving

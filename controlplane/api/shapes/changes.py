@@ -58,30 +58,6 @@ class WarningShape(Shape):
     detail: str
 
 
-class ReceiptShape(Shape):
-    """The outcome of a document that was written, or checked in a dry run. With `wait`, also the members of a
-    rollout."""
-
-    revision: int
-    changes: list[ChangeShape]
-    warnings: Annotated[
-        list[WarningShape] | None,
-        Field(description="Values that are allowed, but probably mistakes; absent if there are none."),
-    ] = None
-    unfinished: Annotated[
-        str | None,
-        Field(
-            description="With status 202: a text that says that the change is decided, but not completed yet."
-        ),
-    ] = None
-    digest: str | None = None
-    state: Literal["served", "waiting", "rejected"] | None = None
-    serving: int | None = None
-    needed: int | None = None
-    nodes: list[NodeProgressShape] | None = None
-    problem: str | None = None
-
-
 class ChangedShape(Shape):
     """A resource that a change touched."""
 
@@ -121,6 +97,34 @@ class EditShape(ChangedShape):
     after: Annotated[dict[str, Any] | None, Field(description="null when it was deleted.")]
     fields: Annotated[list[FieldShape], Field(description="The fields that an update changed.")]
     password: Annotated[bool, Field(description="Whether a password was set.")]
+
+
+class ReceiptShape(Shape):
+    """The outcome of a document that was written, or checked in a dry run. With `wait`, also the members of a
+    rollout."""
+
+    revision: int
+    changes: list[ChangeShape]
+    warnings: Annotated[
+        list[WarningShape] | None,
+        Field(description="Values that are allowed, but probably mistakes; absent if there are none."),
+    ] = None
+    unfinished: Annotated[
+        str | None,
+        Field(
+            description="With status 202: a text that says that the change is decided, but not completed yet."
+        ),
+    ] = None
+    edits: Annotated[
+        list[EditShape] | None,
+        Field(description="In a dry run: the fields that would change, of the first 200 resources."),
+    ] = None
+    digest: str | None = None
+    state: Literal["served", "waiting", "rejected"] | None = None
+    serving: int | None = None
+    needed: int | None = None
+    nodes: list[NodeProgressShape] | None = None
+    problem: str | None = None
 
 
 class RecordShape(ChangeRecordShape):

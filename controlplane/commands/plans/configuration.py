@@ -28,6 +28,7 @@ from controlplane.commands.plans.puts import (
 from controlplane.commands.plans.room import check_room
 from controlplane.model.builtin import BUILT_IN
 from controlplane.model.document import MOST_WARNINGS, Document, read_named
+from controlplane.model.history import Edit
 from controlplane.model.merge import patched
 from controlplane.model.problems import InconsistentConfig, Problem
 from controlplane.model.resources import Resource, Route
@@ -56,6 +57,12 @@ class Applied:
     changes: tuple[Change, ...]
     overlaps: tuple[Problem, ...] = ()
     """Routes with the match of another one."""
+    edits: tuple[Edit, ...] = ()
+    """Of a dry run: what would change, as far as it is shown."""
+
+
+MOST_SHOWN = 200
+"""Edits that a dry run shows."""
 
 
 def apply(view: PlanView, request: Apply) -> Plan[Applied]:
@@ -69,7 +76,8 @@ def apply(view: PlanView, request: Apply) -> Plan[Applied]:
     check_room(view, steps)
     plan = plan_steps(view, steps)
     found = tuple(islice(overlaps(view.index, request.document.declared, _ages(view)), MOST_WARNINGS))
-    made = replace(plan, receipt=Applied(plan.receipt, found))  # type: ignore[arg-type]
+    edits = tuple(islice(plan.edits, MOST_SHOWN)) if request.dry_run else ()
+    made = replace(plan, receipt=Applied(plan.receipt, found, edits))  # type: ignore[arg-type]
     return made.dry() if request.dry_run else made  # type: ignore[return-value]
 
 

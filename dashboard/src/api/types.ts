@@ -123,6 +123,7 @@ export interface Receipt {
   changes: Changed[];
   warnings?: { field: string; detail: string }[];
   unfinished?: string;
+  edits?: Edit[];
 }
 
 export interface NodeProgress {
@@ -220,4 +221,62 @@ export interface RateLimit {
   refused: number;
   more: number;
   buckets: Bucket[];
+}
+
+export interface Rates {
+  requests_per_second: number;
+  client_errors_per_second: number;
+  server_errors_per_second: number;
+  error_share: number;
+}
+
+export interface NodeTraffic {
+  node: string;
+  requests_per_second: number | null;
+  error_share: number | null;
+  p50: number | null;
+  p99: number | null;
+  in_flight: number | null;
+  connections: number | null;
+  memory_bytes: number | null;
+}
+
+export interface ServiceTraffic {
+  service_name: string;
+  requests_per_second: number;
+  errors_per_second: number;
+  error_share: number;
+  p50: number | null;
+  p99: number | null;
+  circuit: "closed" | "half_open" | "open";
+  open_at: string[];
+  healthy: number;
+  total: number;
+}
+
+export interface RouteTraffic extends Rates {
+  name: string;
+  service_name: string | null;
+}
+
+export interface Traffic {
+  at: string;
+  every: number;
+  revision: number;
+  total: Rates & { p50: number | null; p99: number | null };
+  dataplanes: NodeTraffic[];
+  services: ServiceTraffic[];
+  routes: RouteTraffic[];
+}
+
+export interface LiveEvent {
+  type: string;
+  at: string;
+  text: string;
+  revision?: number;
+  service_name?: string;
+  instance_id?: string;
+  state?: string;
+  reason?: string;
+  node?: string;
 }

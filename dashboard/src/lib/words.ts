@@ -8,7 +8,7 @@ const FUTURE: Record<string, string> = { create: "Create", update: "Change", del
 export function show(value: Json | undefined): string {
   if (value === null || value === undefined) return "nothing";
   if (typeof value === "string") return value === "" ? "empty" : value;
-  if (Array.isArray(value)) return value.length ? value.map(show).join(", ") : "none";
+  if (Array.isArray(value)) return value.length ? value.map(show).join(", ") : "nothing";
   if (typeof value === "object") return JSON.stringify(value);
   return String(value);
 }

@@ -1,19 +1,19 @@
 import type { JSX } from "preact";
 import type { Dataplane } from "../api/types";
-import { duration, number } from "../lib/format";
+import { bytes, duration, number, percent } from "../lib/format";
 import { useNow, useTitle } from "../lib/hooks";
 import { href } from "../lib/route";
 import { useStore } from "../lib/store";
 import { fleet, skew, standing } from "../state/fleet";
-import { rates } from "../state/rates";
+import { traffic } from "../state/traffic";
 import { Badge, Empty, Figure, Loading, Panel, ResourceLink, Same, Time } from "../ui/parts";
-import { TONES, words } from "./fleet";
+import { latency, TONES, words } from "./fleet";
 
 export function DataplanePage({ node }: { node: string }): JSX.Element {
   useTitle(node);
   const now = useNow() + skew;
   const state = useStore(fleet);
-  const known = useStore(rates);
+  const live = useStore(traffic)?.dataplanes.find((one) => one.node === node);
   if (state === null) return <Loading />;
   const one = state.dataplanes.get(node);
   if (!one) {
@@ -41,9 +41,12 @@ export function DataplanePage({ node }: { node: string }): JSX.Element {
         />
         <Figure
           label="Requests a second"
-          value={one.connected ? number(known.nodes.get(node)) : "–"}
+          value={number(live?.requests_per_second)}
           note={`${number(one.total_requests)} since it started`}
         />
+        <Figure label="Server errors" value={percent(live?.error_share)} />
+        <Figure label="Latency p50 / p99" value={latency(live ?? {})} note={`${number(live?.in_flight)} in flight`} />
+        <Figure label="Memory" value={bytes(live?.memory_bytes)} note={`${number(live?.connections)} client connections`} />
         <Figure
           label={one.connected ? "Connected" : "Left"}
           value={<Time at={one.connected ? one.connected_since : one.last_seen} now={now} />}

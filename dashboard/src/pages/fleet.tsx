@@ -1,12 +1,12 @@
 import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
-import type { ChangeRecord, Dataplane, Head } from "../api/types";
-import { duration, number, plural } from "../lib/format";
+import type { ChangeRecord, Dataplane, Head, NodeTraffic } from "../api/types";
+import { bytes, duration, number, percent, plural } from "../lib/format";
 import { useLoad, useNow, useTitle } from "../lib/hooks";
 import { href } from "../lib/route";
 import { useStore } from "../lib/store";
 import { fleet, skew, standing, type Standing } from "../state/fleet";
-import { rates } from "../state/rates";
+import { series, traffic } from "../state/traffic";
 import { Bar, Spark, Squares } from "../ui/charts";
 import { Badge, Figure, Loading, Panel, Same, Time, type Tone } from "../ui/parts";
 import { Table, type Column } from "../ui/table";
@@ -35,7 +35,9 @@ export function FleetPage(): JSX.Element {
 }
 
 function Figures({ head, nodes }: { head: Head; nodes: Dataplane[] }): JSX.Element {
-  const known = useStore(rates);
+  const now = useStore(traffic);
+  const points = useStore(series);
+  const total = now?.total;
   const slowest = nodes.reduce((most, one) => Math.max(most, one.connected ? (one.seconds_to_apply ?? 0) : 0), 0);
   const { counts } = head;
   return (
@@ -43,24 +45,30 @@ function Figures({ head, nodes }: { head: Head; nodes: Dataplane[] }): JSX.Eleme
       <Figure
         label="Data planes"
         value={counts.connected}
-        note={counts.gone ? `${counts.gone} left lately` : "all connected"}
+        note={counts.gone ? `${counts.gone} left lately` : `${plural(counts.routes, "route")}, ${plural(counts.services, "service")}`}
         {...(counts.connected ? {} : { tone: "critical" as const })}
       />
       <Figure
         label="Requests a second"
-        value={number(known.total)}
-        note={<Spark values={known.series} label="Requests a second in the last minutes" />}
+        value={number(total?.requests_per_second)}
+        note={<Spark values={points} label="Requests a second in the last minutes" />}
+      />
+      <Figure
+        label="Server errors"
+        value={percent(total?.error_share)}
+        note={total ? `${number(total.server_errors_per_second)} a second` : ""}
+        {...((total?.error_share ?? 0) > 0.01 ? { tone: "warning" as const } : {})}
+      />
+      <Figure
+        label="Latency p50"
+        value={total?.p50 == null ? "–" : duration(total.p50)}
+        note={total?.p99 == null ? "no forwarded requests" : `p99 ${duration(total.p99)}`}
       />
       <Figure
         label="Serving the last change"
         value={`${counts.serving} of ${counts.connected}`}
         tone={counts.rejecting ? "critical" : counts.waiting ? "warning" : "ok"}
         note={slowest ? `slowest took ${duration(slowest)}` : "unchanged since they connected"}
-      />
-      <Figure
-        label="Configuration"
-        value={plural(counts.routes, "route")}
-        note={`to ${plural(counts.services, "service")}`}
       />
     </dl>
   );
@@ -117,9 +125,16 @@ export function words(one: Dataplane, head: Head): string {
   return where === "rejecting" ? `rejects ${one.last_rejection?.revision}, ${has}` : has;
 }
 
+export function latency(of: { p50?: number | null; p99?: number | null }): string {
+  if (of.p99 == null || of.p50 == null) return "–";
+  return `${duration(of.p50)} / ${duration(of.p99)}`;
+}
+
 function Dataplanes({ head, nodes, now }: { head: Head; nodes: Dataplane[]; now: number }): JSX.Element {
-  const known = useStore(rates);
+  const live = useStore(traffic);
+  const known = useMemo(() => new Map(live?.dataplanes.map((one) => [one.node, one])), [live]);
   const [filter, setFilter] = useState("");
+  const of = (one: Dataplane): Partial<NodeTraffic> => (one.connected ? (known.get(one.node) ?? {}) : {});
   const shown = nodes
     .filter((one) => one.node.includes(filter) || one.version.includes(filter))
     .sort((one, other) => {
@@ -158,9 +173,22 @@ function Dataplanes({ head, nodes, now }: { head: Head; nodes: Dataplane[]; now:
     {
       name: "Requests/s",
       numeric: true,
-      cell: (one) => (one.connected ? number(known.nodes.get(one.node)) : "–"),
-      by: (one) => known.nodes.get(one.node) ?? -1,
+      cell: (one) => number(of(one).requests_per_second),
+      by: (one) => of(one).requests_per_second ?? -1,
     },
+    {
+      name: "Errors",
+      numeric: true,
+      cell: (one) => percent(of(one).error_share),
+      by: (one) => of(one).error_share ?? -1,
+    },
+    {
+      name: "p50 / p99",
+      numeric: true,
+      cell: (one) => latency(of(one)),
+      by: (one) => of(one).p99 ?? -1,
+    },
+    { name: "Memory", numeric: true, wide: true, cell: (one) => bytes(of(one).memory_bytes), by: (one) => of(one).memory_bytes ?? -1 },
     { name: "Version", wide: true, cell: (one) => one.version, by: (one) => one.version },
     {
       name: "Connected",

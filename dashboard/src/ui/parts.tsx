@@ -34,7 +34,7 @@ export function Figure(props: { label: string; value: ComponentChildren; note?: 
     <div class={`figure ${props.tone ?? ""}`}>
       <dt>{props.label}</dt>
       <dd>{props.value}</dd>
-      {props.note !== undefined && <small>{props.note}</small>}
+      {props.note !== undefined && <dd class="note">{props.note}</dd>}
     </div>
   );
 }

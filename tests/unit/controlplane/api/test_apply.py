@@ -214,3 +214,13 @@ async def test_a_limit_in_redis_is_warned_of_while_data_planes_have_none(
         assert warning["detail"].startswith("no connected data plane has a Redis")
     api.parts.fleet.hello("gw-1", "1.0.0")
     assert "warnings" not in (await admin.post(APPLY, json=document)).json()
+
+
+async def test_a_dry_run_shows_the_fields_that_would_change(admin: httpx.AsyncClient) -> None:
+    document = {"services": [{"service_name": "orders", "check_interval": 30}]}
+    (await admin.post("/api/v1/apply", json=document)).raise_for_status()
+    changed = {"services": [{"service_name": "orders", "check_interval": 10}, {"service_name": "new"}]}
+    dry = (await admin.post("/api/v1/apply?dry_run=true", json=changed)).json()
+    assert [(one["action"], one["name"]) for one in dry["edits"]] == [("update", "orders"), ("create", "new")]
+    assert dry["edits"][0]["fields"] == [{"field": "check_interval", "before": 30, "after": 10}]
+    assert "edits" not in (await admin.post("/api/v1/apply", json=changed)).json()

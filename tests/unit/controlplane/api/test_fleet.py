@@ -186,3 +186,9 @@ async def test_resetting_a_circuit(fleet: httpx.AsyncClient, api: Api) -> None:
 def test_moments() -> None:
     assert moment(0) is None
     assert moment(1_700_000_000.25) == "2023-11-14T22:13:20.250Z"
+
+
+async def test_the_breaker_of_one_service(fleet: httpx.AsyncClient) -> None:
+    one = (await fleet.get("/api/v1/circuits/orders")).json()
+    assert one == (await fleet.get("/api/v1/circuits")).json()[0]
+    assert (await fleet.get("/api/v1/circuits/nothing")).status_code == 404

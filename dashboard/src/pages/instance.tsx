@@ -1,0 +1,52 @@
+import type { JSX } from "preact";
+import type { Service } from "../api/types";
+import { useLoad, useNow, useTitle } from "../lib/hooks";
+import { href } from "../lib/route";
+import { useEvents } from "../lib/timeline";
+import { skew } from "../state/fleet";
+import { Badge, Empty, Failure, Figure, Loading, Panel, Same, Time } from "../ui/parts";
+import { FieldList, LastChanges, stateTone, Timeline } from "./related";
+
+export function InstancePage({ service, instance }: { service: string; instance: string }): JSX.Element {
+  useTitle(instance);
+  const now = useNow() + skew;
+  const found = useLoad<Service>(`/api/v1/services/${encodeURIComponent(service)}`, 2000);
+  const events = useEvents(
+    ["instance"],
+    (one) => one.service_name === service && one.instance_id === instance,
+    `${service}/${instance}`,
+  );
+  if (found.error && !found.data) return <Failure error={found.error} />;
+  if (!found.data) return <Loading />;
+  const one = found.data.instances[instance];
+  return (
+    <>
+      <div class="heading">
+        <h1>{instance}</h1>
+        {one && <Badge tone={stateTone(one.status)}>{one.status}</Badge>}
+        <span class="soft">
+          of service <a href={href("services", service)}>{service}</a>
+        </span>
+      </div>
+      {one ? (
+        <>
+          <dl class="figures">
+            <Figure label="Address" value={<code>{one.port === null ? one.host : `${one.host}:${one.port}`}</code>} note={one.source} />
+            <Figure label="Last probe" value={<Time at={one.last_check} now={now} />} note={one.reason || "passed"} />
+            <Figure label="Weight" value={one.weight} note={one.workers ? `${one.workers} registered processes` : "no registration"} />
+          </dl>
+          {Object.keys(one.metadata).length > 0 && (
+            <Panel title="Metadata">
+              <FieldList value={one.metadata} leaveOut={[]} />
+            </Panel>
+          )}
+        </>
+      ) : (
+        <Empty>It is not an instance of the service now.</Empty>
+      )}
+      <Timeline title="Health verdicts of the fleet" events={events} now={now} />
+      <LastChanges resources={[`service/${service}`, `instance/${service}/${instance}`]} now={now} />
+      <Same command={`headgate get services ${service} -o yaml`} />
+    </>
+  );
+}

@@ -1,0 +1,134 @@
+import type { JSX } from "preact";
+import { useMemo, useState } from "preact/hooks";
+import type { Route } from "../api/types";
+import { number, percent } from "../lib/format";
+import { useLoad, useNow, useTitle } from "../lib/hooks";
+import { useList } from "../lib/list";
+import { href } from "../lib/route";
+import { useStore } from "../lib/store";
+import { fleet, skew } from "../state/fleet";
+import { ofRoute, traffic } from "../state/traffic";
+import { Badge, Failure, Figure, Loading, Panel, Same } from "../ui/parts";
+import { Table, type Column } from "../ui/table";
+import { FieldList, LastChanges } from "./related";
+
+export function RoutesPage(): JSX.Element {
+  useTitle("Routes");
+  const [filter, setFilter] = useState("");
+  const state = useStore(fleet);
+  const live = useStore(traffic);
+  const rates = useMemo(() => new Map(live?.routes.map((one) => [one.name, one])), [live]);
+  const { items, error, more } = useList<Route>("/api/v1/routes", filter, [state?.head.digest]);
+  const columns: Column<Route>[] = [
+    { name: "Route", cell: (one) => one.name, by: (one) => one.name },
+    { name: "Matches", cell: (one) => <code>{matches(one)}</code>, by: matches },
+    { name: "Service", cell: (one) => destination(one), by: destination },
+    { name: "Access", wide: true, cell: (one) => (one.public ? <Badge tone="quiet">public</Badge> : (one.scopes ?? []).join(", ") || "any user") },
+    {
+      name: "Requests/s",
+      numeric: true,
+      cell: (one) => number(rates.get(one.name)?.requests_per_second ?? 0),
+      by: (one) => rates.get(one.name)?.requests_per_second ?? 0,
+    },
+    {
+      name: "Errors",
+      numeric: true,
+      cell: (one) => percent(rates.get(one.name)?.error_share),
+      by: (one) => rates.get(one.name)?.error_share ?? 0,
+    },
+  ];
+  return (
+    <>
+      <h1>Routes</h1>
+      {error && <Failure error={error} />}
+      <Panel
+        title={`${state?.head.counts.routes ?? ""} routes`}
+        aside={
+          <input
+            type="search"
+            placeholder="Name contains"
+            aria-label="Filter routes"
+            value={filter}
+            onInput={(event) => setFilter(event.currentTarget.value)}
+          />
+        }
+      >
+        {items === undefined ? (
+          <Loading />
+        ) : (
+          <Table
+            label="Routes"
+            columns={columns}
+            rows={items}
+            id={(one) => one.name}
+            link={(one) => href("routes", one.name)}
+            more={more}
+            empty={filter ? "No route has a name with this text" : "There are no routes yet: requests are answered with 404"}
+          />
+        )}
+      </Panel>
+      <Same command="headgate get routes" />
+    </>
+  );
+}
+
+function matches(one: Route): string {
+  const where = one.path ?? one.prefix ?? String(one["path_regex"] ?? "");
+  const methods = one.methods?.length ? `${one.methods.join(",")} ` : "";
+  return `${methods}${one.hosts?.length ? one.hosts.join(",") : ""}${where}`;
+}
+
+function destination(one: Route): string {
+  return one.service_name ?? one.services?.map((each) => each.service_name).join(", ") ?? "";
+}
+
+export function RoutePage({ name }: { name: string }): JSX.Element {
+  useTitle(name);
+  const now = useNow() + skew;
+  const revision = useStore(fleet)?.head.revision;
+  const found = useLoad<Route>(`/api/v1/routes/${encodeURIComponent(name)}`, 0, [revision]);
+  const live = ofRoute(useStore(traffic), name);
+  if (found.error) return <Failure error={found.error} />;
+  if (!found.data) return <Loading />;
+  const one = found.data;
+  return (
+    <>
+      <div class="heading">
+        <h1>{name}</h1>
+        <code>{matches(one)}</code>
+        <span class="soft">
+          to <a href={href("services", destination(one))}>{destination(one)}</a>
+        </span>
+      </div>
+      <dl class="figures">
+        <Figure label="Requests a second" value={number(live?.requests_per_second ?? 0)} />
+        <Figure
+          label="Server errors"
+          value={percent(live?.error_share ?? 0)}
+          note={`${number(live?.server_errors_per_second ?? 0)} a second`}
+          {...((live?.error_share ?? 0) > 0.01 ? { tone: "warning" as const } : {})}
+        />
+        <Figure
+          label="Refused and client errors"
+          value={number(live?.client_errors_per_second ?? 0)}
+          note="a second: no token, no scope, a limit, or 4xx of the service"
+        />
+      </dl>
+      <Panel title="Settings">
+        <FieldList value={one} leaveOut={["name", "revision", "serving", "connected", "status"]} />
+        {(one.rate_limits ?? []).length > 0 && (
+          <p>
+            Limits:{" "}
+            {(one.rate_limits ?? []).map((limit) => (
+              <a key={limit} href={href("limits", limit)}>
+                {limit}
+              </a>
+            ))}
+          </p>
+        )}
+      </Panel>
+      <LastChanges resources={[`route/${name}`, `service/${destination(one)}`]} now={now} />
+      <Same command={`headgate get routes ${name}`} />
+    </>
+  );
+}

@@ -1,0 +1,102 @@
+"""Every page: it shows what it is about, follows what happens, and has no serious fault of accessibility."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.dashboard.browser import log_in
+from tests.dashboard.stage import Stage, staged
+
+AXE = Path(__file__).parents[2] / "dashboard/node_modules/axe-core/axe.min.js"
+PAGES = {
+    "": "All is well",
+    "traffic": "Traffic",
+    "services": "Services",
+    "services/payments": "payments",
+    "services/payments/instances/payments-1": "payments-1",
+    "routes": "Routes",
+    "routes/payments": "payments",
+    "limits": "Limits",
+    "changes": "Changes",
+    "changes/new": "Make a change",
+    "dataplanes/gw-eu-1a-01": "gw-eu-1a-01",
+}
+"""Addresses of pages, and their headings."""
+
+
+async def test_pages_are_accessible_in_both_colors(stage: Stage, page: Page) -> None:
+    assert AXE.exists(), "make dashboard installs it"
+    await log_in(page, stage.url)
+    found: dict[str, list[str]] = {}
+    for colors in ("light", "dark"):
+        for place, heading in PAGES.items():
+            await page.goto(f"{stage.url}/#/{place}")
+            await expect(page.get_by_role("heading", level=1)).to_contain_text(heading)
+            await expect(page.locator(".loading")).to_have_count(0)
+            if faults := await serious(page):
+                found[f"{colors} /{place}"] = faults
+        await page.get_by_role("button", name="colors").click()
+    assert not found, json.dumps(found, indent=1)
+
+
+async def serious(page: Page) -> list[str]:
+    """Serious and critical findings of axe."""
+    await page.evaluate(AXE.read_text())
+    results = await page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [
+        f"{one['id']}: {one['nodes'][0]['html'][:160]}"
+        for one in results["violations"]
+        if one["impact"] in ("serious", "critical")
+    ]
+
+
+async def test_a_service_shows_verdicts_and_its_breaker(stage: Stage, page: Page) -> None:
+    await log_in(page, stage.url)
+    await page.goto(f"{stage.url}/#/services/payments")
+    await expect(page.get_by_text("3 of 3 healthy")).to_be_visible()
+    stage.ill["payments", "payments-2"] = "connection refused"
+    stage.open_circuits["payments"] = stage.api.wall()
+    row = page.get_by_role("row").filter(has_text="payments-2")
+    await expect(row).to_contain_text("unhealthy")
+    await expect(row).to_contain_text("connection refused")
+    circuit = page.get_by_role("region", name="Circuit", exact=True)
+    await expect(circuit).to_contain_text("on 12 of 12 data planes")
+    await circuit.get_by_role("button", name="Close it on every data plane").click()
+    await expect(row.get_by_role("button", name="Drain")).to_have_count(0)  # it is not registered
+
+
+async def test_the_map_shows_which_service_fails(stage: Stage, page: Page) -> None:
+    stage.open_circuits["payments"] = stage.api.wall()
+    await log_in(page, stage.url)
+    await page.get_by_role("link", name="Traffic").click()
+    service = page.get_by_role("list", name="Services").get_by_role("link", name="payments")
+    await expect(service).to_contain_text("33 %")
+    await expect(service).to_contain_text("open")
+    await service.click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("payments")
+
+
+async def test_limits_show_the_fullest_keys(stage: Stage, page: Page) -> None:
+    await log_in(page, stage.url)
+    await page.goto(f"{stage.url}/#/limits/per-caller")
+    rows = page.get_by_role("region", name="Keys of per-caller").get_by_role("row")
+    await expect(rows.nth(1)).to_contain_text("subject:crawler")
+
+
+@pytest.mark.timeout(300)
+async def test_a_large_gateway_stays_small_in_the_browser(page: Page) -> None:
+    expect.set_options(timeout=30_000)
+    async with staged(40, services=100, routes=3000) as stage:
+        await log_in(page, stage.url)
+        await page.goto(f"{stage.url}/#/routes")
+        table = page.get_by_role("region", name="Routes", exact=True)
+        await expect(table.locator("table")).to_have_attribute("aria-rowcount", "201")
+        assert await table.get_by_role("row").count() < 60, "only what is seen is drawn"
+        await table.evaluate("element => element.scrollTo(0, element.scrollHeight)")
+        await expect(table.locator("table")).to_have_attribute("aria-rowcount", "401")
+        await page.get_by_label("Filter routes").fill("-2999")
+        await expect(table.locator("table")).to_have_attribute("aria-rowcount", "2")
