@@ -36,7 +36,11 @@ def plan(**route: Any) -> Plan:
 
 def instance(name: str, port: int) -> Any:
     spec = SimpleNamespace(host="10.0.0.1", port=port)
-    return SimpleNamespace(id=name, instance=spec, authority=b"10.0.0.1:%d" % port, tls=None)
+    return _Endpoint(id=name, instance=spec, authority=b"10.0.0.1:%d" % port, tls=None)
+
+
+class _Endpoint(SimpleNamespace):
+    __hash__ = object.__hash__  # type: ignore[assignment]
 
 
 def read(made: Exchange, writer: SpanWriter | None = None) -> list[Span]:

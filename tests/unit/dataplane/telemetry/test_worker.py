@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import time
+from bisect import bisect_left
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from opentelemetry.proto.trace.v1.trace_pb2 import ScopeSpans
 
 from dataplane.channel import Kind
@@ -18,7 +21,7 @@ from dataplane.observe.stats import NodeStats, Totals
 from dataplane.options import TelemetryOptions, WorkerOptions
 from dataplane.proxy.exchange import Exchange, Forwarding
 from dataplane.telemetry import measured, outbox
-from dataplane.telemetry.measured import active_requests
+from dataplane.telemetry.measured import Numbers, active_requests
 from dataplane.telemetry.outbox import read_frame
 from dataplane.telemetry.worker import WorkerTelemetry
 from tests.unit.dataplane.observe.exchanges import REQUEST_ID, exchange
@@ -138,6 +141,19 @@ def test_durations_are_counted_by_what_the_conventions_ask_for() -> None:
     assert abs(stats.http.series[key].server[-1] - 0.006) < 1e-6
     assert abs(stats.http.series[key].client[-1] - 0.004) < 1e-6
     assert telemetry.report()["http"] == [] and len(seen.exchanges) == 4
+
+
+@given(st.lists(st.floats(0, 20), max_size=20))
+def test_every_duration_is_in_its_bucket(durations: list[float]) -> None:
+    numbers = Numbers()
+    for seconds in durations:
+        numbers.add(seconds)
+    *counts, total = numbers.report()
+    bounds = http_series.DURATION_BOUNDS
+    assert counts == [
+        sum(bisect_left(bounds, each) == bucket for each in durations) for bucket in range(len(bounds) + 1)
+    ]
+    assert total == pytest.approx(sum(durations))
 
 
 def test_the_last_traced_request_of_each_bucket_is_its_exemplar() -> None:
