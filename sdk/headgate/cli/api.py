@@ -9,7 +9,7 @@ import re
 import ssl
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -135,16 +135,26 @@ class AdminApi:
         )
 
     @contextmanager
-    def events(self, *path: str, query: Mapping[str, str] | None = None) -> Iterator[Iterator[Event]]:
-        """The server-sent events at a path, as they come, within the block."""
+    def events(
+        self,
+        *path: str,
+        query: Mapping[str, str | Sequence[str]] | None = None,
+        last: str = "",
+        seen: Callable[[str], None] = lambda identity: None,
+    ) -> Iterator[Iterator[Event]]:
+        """The server-sent events at a path, as they come, within the block: those after the one with the id `last`.
+
+        `seen` is called with the id of each.
+        """
         token, username, _ = self.present()
         headers = {"Authorization": f"Bearer {token}", "Accept": "text/event-stream"}
+        headers |= {"Last-Event-ID": last} if last else {}
         try:
             with self._client.stream("GET", api_path(*path), params=query, headers=headers) as response:
                 if not response.is_success:
                     response.read()
                     self._read(self._permitted(response, username))
-                yield events_of(response.iter_lines())
+                yield events_of(response.iter_lines(), seen)
         except httpx.ConnectError as error:
             raise Unreachable(
                 f"cannot reach the control plane at {self.url}: {explain(error)}{_OTHER}"

@@ -14,6 +14,7 @@ from headgate.cli import (
     contexts,
     deletion,
     editing,
+    events,
     explaining,
     limits,
     patching,
@@ -24,6 +25,7 @@ from headgate.cli import (
     status,
     tapping,
     tokens,
+    top,
 )
 from headgate.cli.completion import complete_service
 from headgate.cli.credentials import Credentials
@@ -110,6 +112,8 @@ def show_status(ctx: typer.Context, output: OutputOption = Output.TABLE) -> None
     show(output, seen, lambda: status.print_status(seen))
 
 
+app.command()(shared(events.events))
+app.command()(shared(top.top))
 app.command()(shared(explaining.explain))
 app.command()(shared(tapping.tap))
 app.add_typer(tokens.app, name="token")
