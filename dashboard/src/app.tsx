@@ -8,6 +8,7 @@ import { ChangePage } from "./pages/change";
 import { ChangesPage } from "./pages/changes";
 import { ComposePage } from "./pages/compose";
 import { DataplanePage } from "./pages/dataplane";
+import { ExplainPage } from "./pages/explain";
 import { FleetPage } from "./pages/fleet";
 import { InstancePage } from "./pages/instance";
 import { LimitsPage } from "./pages/limits";
@@ -35,6 +36,7 @@ const PAGES: Entry[] = [
   { page: "routes", name: "Routes", icon: "routes" },
   { page: "limits", name: "Limits", icon: "limits" },
   { page: "changes", name: "Changes", icon: "changes" },
+  { page: "explain", name: "Explain", icon: "explain" },
 ];
 
 export function App(): JSX.Element {
@@ -175,6 +177,8 @@ function Page({ place }: { place: Place }): JSX.Element {
       return rest[0] === undefined ? <RoutesPage /> : <RoutePage key={rest[0]} name={rest[0]} />;
     case "limits":
       return <LimitsPage name={rest[0]} />;
+    case "explain":
+      return <ExplainPage />;
     case "changes":
       return <Changes rest={rest} />;
     default:

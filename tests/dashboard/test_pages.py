@@ -22,6 +22,7 @@ PAGES = {
     "routes/payments": "payments",
     "limits": "Limits",
     "changes": "Changes",
+    "explain": "Explain a request",
     "changes/new": "Make a change",
     "dataplanes/gw-eu-1a-01": "gw-eu-1a-01",
 }

@@ -280,3 +280,35 @@ export interface LiveEvent {
   reason?: string;
   node?: string;
 }
+
+export interface Step {
+  stage: string;
+  outcome: string;
+  text: string;
+  details: Record<string, unknown>;
+}
+
+export interface Explanation {
+  dataplane: string;
+  worker: number;
+  revision: number;
+  status: number | null;
+  decision: string;
+  detail: string | null;
+  reason: string | null;
+  route: string | null;
+  service: string | null;
+  instance: string | null;
+  steps: Step[];
+}
+
+export interface Tapped {
+  dataplane: string;
+  request_id: string;
+  method: string;
+  path: string;
+  status: number;
+  decision: string;
+  route: string;
+  duration_us: number;
+}
