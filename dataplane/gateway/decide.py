@@ -62,7 +62,7 @@ from dataplane.proxy.errors import (
 )
 from dataplane.proxy.exchange import UNDECIDED, Decider, Exchange, Fields, Result
 from dataplane.proxy.messages import IDEMPOTENT, METHODS, NO_IDENTITY, SERVER, Identity, Provenance, Request
-from dataplane.proxy.normal_path import BadPath, normal_form
+from dataplane.proxy.normal_path import BadPath, match_form, normal_form
 from dataplane.proxy.pool import Endpoint, Pool
 from dataplane.proxy.reply import Reply, with_fields
 from dataplane.proxy.trust import Peer, TrustedProxies, address_block
@@ -169,7 +169,10 @@ class Gateway(Decider):
             request.host, sent_path, request.method, route, request
         ):
             return AMBIGUOUS_PATH
-        plan = self._plans.get(route.name) or self._plan(route)
+        plan = self._plans.get(route.name)
+        # A port that closes still has the routes of an earlier table: their plans must not serve those of this one.
+        if plan is None or plan.route is not route:
+            plan = self._plan(route)
         exchange.plan = plan
 
         address = exchange.address
@@ -587,13 +590,23 @@ def _rewritten(route: Route, request: Request) -> bytes:
 
 def _substitute(route: Route, request: Request) -> bool:
     """Put the new path into the target; False if servers differ in how they read it."""
-    path = upstream_path(route, request.path if request.sent_path is None else request.sent_path)
     try:
-        path = normal_form(path)
+        path = _substituted(route, request)
     except BadPath:
         return False
     request.target = path.encode("latin-1") + request.query
     return True
+
+
+def _substituted(route: Route, request: Request) -> str:
+    """The new path, from the path as it was sent: reserved characters stay encoded. But if the expression reads that
+    otherwise than the path that the route was matched on, the latter counts: no spelling gets around the expression.
+    """
+    path = normal_form(upstream_path(route, request.path))
+    if request.sent_path is None:
+        return path
+    kept = normal_form(upstream_path(route, request.sent_path))
+    return kept if match_form(kept) == match_form(path) else path
 
 
 def _allowed(route: Route, request: Request) -> tuple[str, ...]:

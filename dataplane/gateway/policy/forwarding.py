@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from dataplane.gateway.policy.addresses import AddressLists
 from dataplane.gateway.policy.cors import Cors
 from dataplane.gateway.policy.edits import HeaderEdits
+
+_GROUP: Final = re.compile(r"\\([0-9])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +65,15 @@ class Substitution:
 
     def apply(self, path: str) -> str:
         """The path with all matches replaced; it begins with a slash."""
-        found: str = self.expression.sub(self.text, path)
+        # A template of its own: in those of the library "\\0" is a null character, and "\\10" the tenth group.
+        parts = _GROUP.split(self.text)
+        found: str = self.expression.sub(lambda match: _filled(parts, match), path)
         return found if found.startswith("/") else f"/{found}"
+
+
+def _filled(parts: list[str], match: Any) -> str:
+    """Texts and numbers of groups, in turn; a group that took no part is empty."""
+    return "".join(part if at % 2 == 0 else match.group(int(part)) or "" for at, part in enumerate(parts))
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,7 @@ class Line:
         now: float = 0.0,
         encoding: str = "ascii",
         host: bytes = b"a.example",
+        entrance: Entrance | None = None,
     ) -> tuple[object, Exchange]:
         peer = self.trusted.peer(address)
         said = [(b"Host", host), *fields]
@@ -84,7 +85,7 @@ class Line:
         for name, value in said:
             collect(name, value)
         request = read_request(method, path.encode(encoding), passing, special, peer, True, lambda: "1.1")
-        client = SimpleNamespace(peer=peer, address=peer.address, entrance=Entrance())
+        client = SimpleNamespace(peer=peer, address=peer.address, entrance=entrance or Entrance())
         exchange = Exchange(cast(Any, client), request, b"id-1")
         return self.gateway.decide(exchange, now), exchange
 

@@ -209,6 +209,13 @@ REWRITES: list[tuple[str, Forwarding, str, str]] = [
     ("RE2 GlobalReplace", sub("^/old", ""), "/old", "/"),
     ("a path begins with a slash (RFC 9112, 3.2.1)", sub("^/", "x"), "/old", "/xold"),
     ("RFC 3986, 6.2.2.3", sub("b", ".."), "/a/b/c", "/c"),
+    ("RE2 Rewrite: the match", sub("/old", r"/new\0"), "/old/x", "/new/old/x"),
+    ("RE2 Rewrite: one digit", sub("/v([0-9])/", r"/\10/"), "/v2/x", "/20/x"),
+    ("RE2 Rewrite: no octal digits", sub("/v", r"/\012"), "/v/x", "//v12/x".replace("//", "/")),
+    ("RE2 Rewrite: a group without part", sub("/(a)?b", r"/c\1"), "/b", "/c"),
+    ("no spelling gets around it", sub("^/old/", "/new/"), "/%6Fld/x", "/new/x"),
+    ("no spelling gets around it", sub(r"^/\$old/", "/new/"), "/%24old/x", "/new/x"),
+    ("ingress-nginx 5576: other characters stay encoded", sub("^/old/", "/new/"), "/old/a%24b", "/new/a%24b"),
 ]
 
 
