@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from dataplane.proxy.exchange import Exchange, HeaderEdits
+from dataplane.proxy.fields.kinds import folded
 
 MOST_CACHED: Final = 256
 """Heads whose edited form is kept."""
@@ -26,7 +27,7 @@ class FieldValue:
 class Edits(HeaderEdits):
     """Edits of the fields of one direction."""
 
-    __slots__ = ("cached", "fixed", "made", "names", "rendered")
+    __slots__ = ("cached", "fixed", "folded", "made", "names", "rendered")
 
     def __init__(
         self,
@@ -36,6 +37,9 @@ class Edits(HeaderEdits):
     ) -> None:
         """`names`, in lower case, are removed before the others are added."""
         self.names = names
+        self.folded = frozenset(map(folded, names))
+        """`names` as a CGI-style server reads them. Requests lose all their spellings: to the instance, a client's
+        "X_Tenant" may be the field that is set."""
         self.fixed = tuple(fixed)
         self.made = tuple(made)
         self.rendered = b""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 from dataplane.proxy.edits import MOST_CACHED, Edits
 from dataplane.proxy.exchange import Exchange, HeaderEdits
+from dataplane.proxy.fields.kinds import folded
 from dataplane.proxy.http1.names import begin, without
 from dataplane.proxy.http1.response import Response
 from dataplane.proxy.messages import Request
@@ -15,9 +17,9 @@ def edited_request(wanted: HeaderEdits, exchange: Exchange, request: Request) ->
     """The fields of a request after the edits, in pieces. The request itself stays: it may be sent again."""
     edits = cast(Edits, wanted)
     if request.joined:
-        pieces = [_shared(edits, request.joined)]
+        pieces = [_shared(edits, request.joined, folded, edits.folded)]
     else:
-        pieces = without(request.fields, edits.names) if edits.names else request.fields.copy()
+        pieces = _without_spellings(request.fields, edits.folded) if edits.names else request.fields.copy()
         pieces.append(_fixed(edits))
     if edits.made:
         _add_made(edits, exchange, pieces)
@@ -30,7 +32,7 @@ def edit_response(wanted: HeaderEdits, exchange: Exchange, response: Response) -
     if len(head) == 1:
         # From the cache: status line and fields in one piece.
         line, separator, fields = head[0].partition(b"\r\n")
-        pieces = [line, _shared(edits, separator + fields)]
+        pieces = [line, _shared(edits, separator + fields, bytes.lower, edits.names)]
     else:
         pieces = [head[0], *(without(head[1:], edits.names) if edits.names else head[1:]), _fixed(edits)]
     if edits.made:
@@ -51,12 +53,21 @@ def _add_made(edits: Edits, exchange: Exchange, pieces: list[bytes]) -> None:
             pieces += (begin(name), made)
 
 
-def _shared(edits: Edits, fields: bytes) -> bytes:
+def _without_spellings(pieces: list[bytes], names: frozenset[bytes]) -> list[bytes]:
+    """The fields (two pieces each) whose folded names are not in `names`."""
+    kept: list[bytes] = []
+    for i in range(0, len(pieces), 2):
+        if folded(pieces[i][2:-2]) not in names:
+            kept += pieces[i : i + 2]
+    return kept
+
+
+def _shared(edits: Edits, fields: bytes, plain: Callable[[bytes], bytes], names: frozenset[bytes]) -> bytes:
     """Whole fields in one piece, without those to remove and with those of fixed values."""
     known = edits.cached.get(fields)
     if known is None:
         lines = fields.split(b"\r\n")
-        kept = [line for line in lines if line.partition(b":")[0].lower() not in edits.names]
+        kept = [line for line in lines if plain(line.partition(b":")[0]) not in names]
         known = b"\r\n".join(kept) + _fixed(edits)
         if len(edits.cached) >= MOST_CACHED:
             edits.cached.clear()

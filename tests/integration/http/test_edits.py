@@ -66,6 +66,19 @@ ROWS: list[tuple[str, HeaderEdits, list[bytes], dict[bytes, list[bytes]]]] = [
         },
     ),
     (
+        "RFC 9110, 17.10: to CGI-style servers other spellings are the same field",
+        HeaderEdits(set={"x-tenant-id": "a"}, remove=("x-debug-mode",)),
+        [b"X_Tenant_Id: b", b"X-Tenant_Id: c", b"x.tenant.id: d", b"X_Debug_Mode: 1", b"X_Kept: 2"],
+        {
+            b"x-tenant-id": [b"a"],
+            b"x_tenant_id": [],
+            b"x-tenant_id": [],
+            b"x.tenant.id": [],
+            b"x_debug_mode": [],
+            b"x_kept": [b"2"],
+        },
+    ),
+    (
         "variables",
         HeaderEdits(set={"x-real-ip": "%{address}", "x-route": "to %{route}", "x-who": "%{subject}"}),
         [b"X-Real-IP: 6.6.6.6", b"X-Who: me"],
