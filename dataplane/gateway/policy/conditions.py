@@ -53,7 +53,7 @@ class Conditions:
             if not test.holds(request.listed_field(test.name)):
                 return False
         if self.query:
-            pairs = request.query[1:].decode("latin-1").split("&")
+            pairs = request.query[1:].decode("utf-8", "replace").split("&")
             for test in self.query:
                 if not test.holds(parameter(pairs, test.name)):
                     return False
@@ -64,6 +64,6 @@ def parameter(pairs: list[str], name: str) -> str | None:
     """The decoded value of the first parameter of that name (application/x-www-form-urlencoded); None without one."""
     for pair in pairs:
         key, _, value = pair.partition("=")
-        if key == name or (("%" in key or "+" in key) and unquote_plus(key) == name):
+        if (unquote_plus(key) if "%" in key or "+" in key else key) == name:
             return unquote_plus(value)
     return None
