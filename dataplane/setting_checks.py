@@ -59,8 +59,23 @@ def shared(listen: str, tls_listen: str | None, status_listen: str) -> Iterator[
     host, port = split_address(tls_listen)
     for name, address in (("LISTEN", listen), ("STATUS_LISTEN", status_listen)):
         other, taken = split_address(address)
-        if port == taken and (host == other or {host, other} & {"0.0.0.0", "::"}):  # noqa: S104 - compared with
+        if port == taken and _same(host, other):
             yield f"TLS_LISTEN: {tls_listen} is already used by {name}"
+
+
+def taken_ports(listen: str, tls_listen: str | None) -> dict[int, str]:
+    """The ports of these settings on the host of `listen`, where listeners of the configuration open theirs."""
+    host, port = split_address(listen)
+    found = {port: "LISTEN"}
+    if tls_listen is not None:
+        other, secured = split_address(tls_listen)
+        if _same(host, other):
+            found[secured] = "TLS_LISTEN"
+    return found
+
+
+def _same(host: str, other: str) -> bool:
+    return host == other or bool({host, other} & {"0.0.0.0", "::"})  # noqa: S104 - compared with
 
 
 def unreadable(tls_certs: Places, upstream_cert: Path | None, upstream_key: Path | None) -> Iterator[str]:

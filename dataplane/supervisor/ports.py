@@ -8,6 +8,7 @@ again: the alternative would be to serve nothing.
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from dataplane.config.table import Problem, Table
@@ -21,7 +22,15 @@ _log = logging.getLogger(__name__)
 class Ports:
     """The open ports. `workers` gives the running workers."""
 
-    def __init__(self, host: str, workers: Callable[[], Iterable[WorkerProcess]]) -> None:
+    def __init__(
+        self,
+        host: str,
+        workers: Callable[[], Iterable[WorkerProcess]],
+        settings: Mapping[int, str] | None = None,
+    ) -> None:
+        """`settings`: the ports of the settings on this host. The system would share those out between both, as long
+        as no worker listens on them."""
+        self._settings = settings or {}
         self._host = host
         self._workers = workers
         self._bound: dict[int, TrafficPort] = {}
@@ -62,8 +71,14 @@ class Ports:
 
     def offer(self, worker: WorkerProcess) -> None:
         """Pass the worker the sockets that it does not have yet."""
-        new = sorted(self.open - worker.ports)
-        worker.pass_ports({port: self._bound[port].socket(worker.index) for port in new})
+        new: dict[int, socket.socket] = {}
+        for port in sorted(self.open - worker.ports):
+            try:
+                new[port] = self._bound[port].socket(worker.index)
+            except ListenError as error:
+                # Without descriptors, for instance. The other workers serve the port.
+                _log.error("worker gets no socket", extra={"worker": worker.index, "error": str(error)})
+        worker.pass_ports(new)
 
     def keep(self, table: Table) -> None:
         """Every worker serves this table: close the ports that it does not have."""
@@ -101,6 +116,8 @@ class Ports:
             # The first listener on the port.
             name = min(one.name for one in table.listeners.values() if one.port == port)
             try:
+                if port in self._settings:
+                    raise ListenError(f"is the port of the setting {self._settings[port]}")
                 new[port] = TrafficPort(self._host, port, f"listener {name}")
             except ListenError as error:
                 failed[port] = Problem(f"listener/{name}", "port", str(error))

@@ -108,7 +108,9 @@ class WorkerProcess:
             try:
                 socket.send_fds(self._passing, [b"\0"], [ports[port].fileno() for port in some])
             except OSError:
-                return  # it has ended, or hangs: its successor gets them
+                # It has ended, or hangs: its successor gets them. It must not acknowledge a table without its ports.
+                self.kill()
+                return
             self._channel.send_json(Kind.PORTS, some)
             self.ports.update(some)
 

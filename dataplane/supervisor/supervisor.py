@@ -40,6 +40,7 @@ from dataplane.proxy.connector import Connector
 from dataplane.proxy.lookups import Lookups
 from dataplane.proxy.targets import Targets
 from dataplane.proxy.unix_sockets import UnixSockets
+from dataplane.setting_checks import taken_ports
 from dataplane.setting_types import split_address
 from dataplane.settings import Settings
 from dataplane.supervisor import orphans
@@ -99,7 +100,8 @@ class Supervisor:
         host, port = split_address(settings.status_listen)
         builtin = status_items(host, port, expose_metrics=settings.expose_metrics)
         assembly = Assembly(builtin, settings.max_routes)
-        self._ports = Ports(split_address(settings.listen)[0], lambda: self._workers.living)
+        taken = taken_ports(settings.listen, settings.tls_listen)
+        self._ports = Ports(split_address(settings.listen)[0], lambda: self._workers.living, taken)
         self._workers.on_move = self._ports.offer
         launcher.on_release = self._ports.release
         self._workers.on_leaving = self._report_leaving
