@@ -197,7 +197,9 @@ class Gateway(Decider):
         route = router.match(request.host, request.path, method, request)
         if type(route) is not Route:
             return None
-        plan = self._plans.get(route.name) or self._plan(route)
+        plan = self._plans.get(route.name)
+        if plan is None or plan.route is not route:
+            plan = self._plan(route)
         if plan.cors is None:
             return None
         exchange.plan = plan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Any, Final, cast
 
@@ -9,6 +10,8 @@ import re2
 
 MOST_MEMORY: Final = 1 << 18
 """Bytes of one compiled expression, as in the control plane, which refuses larger ones."""
+_LITERAL: Final = re.compile(r"[^\\.+*?()|\[\]{}^$]*")
+_REPEATED: Final = frozenset("*+?{")
 
 
 @lru_cache(maxsize=4096)
@@ -26,6 +29,30 @@ def compiled(text: str) -> Any:
 def whole(expression: Any, text: str) -> bool:
     """Whether the expression matches all of `text`."""
     return cast(object, expression.fullmatch(text)) is not None
+
+
+@lru_cache(maxsize=4096)
+def literal(text: str) -> str:
+    """What everything that the expression matches begins with, as far as a look at its beginning tells. A comparison
+    with it costs a hundredth of a match."""
+    if "|" in text and ("[" in text or "\\" in text or _alternatives(text)):
+        return ""
+    begun = text.removeprefix("^")
+    found = _LITERAL.match(begun)
+    assert found is not None
+    plain = found[0]
+    # A repetition is of the last character alone, and may be none.
+    return plain[:-1] if begun[len(plain) : len(plain) + 1] in _REPEATED else plain
+
+
+def _alternatives(text: str) -> bool:
+    """Whether there is a "|" outside of groups; there are neither classes nor escapes."""
+    depth = 0
+    for character in text:
+        depth += (character == "(") - (character == ")")
+        if character == "|" and not depth:
+            return True
+    return False
 
 
 def _reason(error: Any) -> str:

@@ -12,12 +12,13 @@ millisecond in which a worker serves no request.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 
 from immutables import Map
 
 from dataplane.gateway.policy.conditions import Asked
-from dataplane.gateway.policy.expressions import whole
+from dataplane.gateway.policy.expressions import literal, whole
 from dataplane.gateway.policy.resources import Route
 
 _Routes = tuple[Route, ...]
@@ -26,7 +27,7 @@ _Routes = tuple[Route, ...]
 class PathIndex:
     """Tuples of routes in order of preference, so that a search is a few look-ups."""
 
-    __slots__ = ("expressions", "longest", "prefixes", "whole")
+    __slots__ = ("_named", "beginnings", "expressions", "longest", "prefixes", "whole")
 
     def __init__(self) -> None:
         self.whole: Map[str, _Routes] = Map()
@@ -35,6 +36,10 @@ class PathIndex:
         """By bare prefix: "/" is ""."""
         self.expressions: _Routes = ()
         """Those with a regular expression, longer expressions first."""
+        self._named: Map[str, Route] = Map()
+        """`expressions` by name."""
+        self.beginnings: tuple[str, ...] = ()
+        """What the paths of each of `expressions` begin with."""
         self.longest = 0
         """No prefix has more characters than this. A bound: it does not shrink when routes go."""
 
@@ -46,14 +51,15 @@ class PathIndex:
         twin = PathIndex()
         twin.whole = self.whole
         twin.prefixes = self.prefixes
-        twin.expressions = self.expressions
+        twin.expressions, twin.beginnings = self.expressions, self.beginnings
+        twin._named = self._named
         twin.longest = self.longest
         return twin
 
     def add(self, route: Route) -> None:
         """Add `route`, or replace the one of that name; only while the index is built."""
         if route.pattern is not None:
-            self.expressions = _ordered(route, self.expressions)
+            self._put(route)
             return
         key = _key(route)
         self.whole = _with(self.whole, key, route)
@@ -64,7 +70,7 @@ class PathIndex:
     def remove(self, route: Route) -> None:
         """Remove the route of that name; only while the index is built. KeyError if it is absent."""
         if route.pattern is not None:
-            self.expressions = _less(route, self.expressions)
+            self._drop(self._named[route.name])
             return
         key = _key(route)
         self.whole = _without(self.whole, key, route)
@@ -114,17 +120,36 @@ class PathIndex:
     def matching(self, path: str) -> Iterator[Route]:
         """All routes that match `path`, whatever else they ask for."""
         yield from self.whole.get(path, ())
-        for route in self.expressions:
-            if whole(route.expression, path):
+        for route, beginning in zip(self.expressions, self.beginnings, strict=True):
+            if path.startswith(beginning) and whole(route.expression, path):
                 yield route
         end = path.rfind("/", 0, self.longest + 1)
         while end >= 0:
             yield from self.prefixes.get(path[:end], ())
             end = path.rfind("/", 0, end)
 
+    def _put(self, route: Route) -> None:
+        """Add a route with an expression: thousands are indexed one by one, so nothing here looks at each."""
+        if (old := self._named.get(route.name)) is not None:
+            self._drop(old)
+        at = bisect_left(self.expressions, _preference(route), key=_preference)
+        beginning = literal(route.pattern or "")
+        self.expressions = (*self.expressions[:at], route, *self.expressions[at:])
+        self.beginnings = (*self.beginnings[:at], beginning, *self.beginnings[at:])
+        self._named = self._named.set(route.name, route)
+
+    def _drop(self, route: Route) -> None:
+        at = bisect_left(self.expressions, _preference(route), key=_preference)
+        assert self.expressions[at].name == route.name
+        self.expressions = self.expressions[:at] + self.expressions[at + 1 :]
+        self.beginnings = self.beginnings[:at] + self.beginnings[at + 1 :]
+        self._named = self._named.delete(route.name)
+
     def _by_expression(self, path: str, method: str, request: Asked | None) -> Route | None:
-        for route in self.expressions:
-            if (not route.methods or method in route.methods) and whole(route.expression, path):
+        for route, beginning in zip(self.expressions, self.beginnings, strict=True):
+            if not path.startswith(beginning) or (route.methods and method not in route.methods):
+                continue
+            if whole(route.expression, path):
                 if not _hold(route, request):
                     continue
                 if route.head_follows and method == "HEAD":
