@@ -56,17 +56,22 @@ class EventReader:
         return await within(self._next())
 
     async def _next(self) -> Told | None:
+        while (block := await self._block()) is not None:
+            fields = dict(line.split(": ", 1) for line in block.decode().splitlines())
+            if "data" in fields:
+                return Told(fields["event"], json.loads(fields["data"]), fields.get("id", ""))
+            self.comments += "" in fields
+        return None
+
+    async def _block(self) -> bytes | None:
+        """The lines up to the next empty one; None at the end."""
         while b"\n\n" not in self.body:
             message = await self._messages.get()
             self.body += message["body"]
             if not message.get("more_body"):
                 return None
         block, _, self.body = self.body.partition(b"\n\n")
-        fields = dict(line.split(": ", 1) for line in block.decode().splitlines())
-        if "data" not in fields:
-            self.comments += "" in fields
-            return await self._next()
-        return Told(fields["event"], json.loads(fields["data"]), fields.get("id", ""))
+        return block
 
     async def until(self, kind: str) -> Told:
         """The next event of this kind; others are passed over."""
