@@ -11,7 +11,7 @@ from tests.dashboard.browser import chromium, log_in
 from tests.dashboard.stage import Stage, staged
 
 FOLDER = Path(__file__).parents[2] / "docs" / "assets"
-PAGES = {"fleet": ""}
+PAGES = {"fleet": "", "traffic": "traffic"}
 """Names of pictures, and the addresses of their pages."""
 
 
