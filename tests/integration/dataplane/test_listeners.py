@@ -140,7 +140,7 @@ async def test_the_port_of_the_settings_is_taken(
 ) -> None:
     controlplane.publish(snapshot(orders, wire.listener("web", node.port, revision=6), revision=6))
     await eventually(lambda: controlplane.latest.nacked)
-    assert "Address already in use" in controlplane.latest.nacked[0].problems[0].detail
+    assert controlplane.latest.nacked[0].problems[0].detail == "is the port of the setting LISTEN"
     assert await get(node.port) == (200, "orders-1")
 
 
