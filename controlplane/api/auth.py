@@ -30,7 +30,9 @@ async def author(parts: Parts, request: Request, access: Access) -> str:
     """The name of the caller, if authorized; HttpError 401 or 403 otherwise."""
     if access == "public":
         return ANONYMOUS
-    sent = request.headers.getlist("authorization") or session.credentials(parts.dashboard, request)
+    sent = request.headers.getlist("authorization") or session.credentials(
+        parts.dashboard, request, parts.trusted_proxies
+    )
     if not sent and access == READ and parts.anonymous_read and from_this_machine(request):
         return ANONYMOUS
     claims = _verify(parts, sent)

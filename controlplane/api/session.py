@@ -46,18 +46,18 @@ def is_private(request: Request, trusted: Iterable[Network]) -> bool:
     return is_https(request, trusted) or names_loopback(request)
 
 
-def credentials(enabled: bool, request: Request) -> list[str]:
+def credentials(enabled: bool, request: Request, trusted: Iterable[Network]) -> list[str]:
     """The value of an Authorization header that the cookie stands for; empty without one. HttpError 403."""
-    token = _cookie(request, "") if enabled else ""
+    token = _cookie(request, "", trusted) if enabled else ""
     if not token:
         return []
     require_own_page(request)
     return [f"Bearer {token}"]
 
 
-def refresh_token(request: Request) -> str:
+def refresh_token(request: Request, trusted: Iterable[Network]) -> str:
     """The token with which the login is renewed; empty without one."""
-    return _cookie(request, "-renew")
+    return _cookie(request, "-renew", trusted)
 
 
 def require_own_page(request: Request) -> None:
@@ -109,8 +109,6 @@ def _name(end: str, *, secure: bool) -> str:
     return f"{prefix}headgate{end}"
 
 
-def _cookie(request: Request, end: str) -> str:
-    for secure in (True, False):
-        if found := request.cookies.get(_name(end, secure=secure)):
-            return found
-    return ""
+def _cookie(request: Request, end: str, trusted: Iterable[Network]) -> str:
+    """Over TLS only a cookie with the prefix: any other may be one that a stranger has set."""
+    return request.cookies.get(_name(end, secure=is_https(request, trusted)), "")

@@ -14,7 +14,7 @@ from controlplane.api.operation import ADMIN, READ, Access, Answer, Body, Call, 
 from controlplane.api.problems import HttpError, unauthorized
 from controlplane.api.shapes.base import moment
 from controlplane.api.shapes.session import LoginShape, SessionShape
-from controlplane.identity import BadCredentials, Grants, Tokens
+from controlplane.identity import BadCredentials, Grants, InvalidScope, Tokens
 
 OURS = "gateway:"
 """Scopes that begin so give rights on the gateway itself; a session holds no others."""
@@ -41,7 +41,7 @@ async def login(call: Call) -> Response:
     address = address_of(call.request, call.parts.trusted_proxies)
     try:
         tokens = await _grants(call).password(username, password, await _scopes(call, username), address)
-    except BadCredentials as error:
+    except (BadCredentials, InvalidScope) as error:
         raise unauthorized(str(error), token_was_sent=False) from None
     call.record.author = username
     return _begun(call, tokens)
@@ -52,11 +52,11 @@ async def renew(call: Call) -> Response:
     _require_dashboard(call)
     _require_private(call)
     session.require_own_page(call.request)
-    if not (token := session.refresh_token(call.request)):
+    if not (token := session.refresh_token(call.request, call.parts.trusted_proxies)):
         raise unauthorized("there is no session", token_was_sent=False)
     try:
         tokens = await _grants(call).refresh(token)
-    except BadCredentials as error:
+    except (BadCredentials, InvalidScope) as error:
         raise unauthorized(str(error), token_was_sent=True) from None
     return _begun(call, tokens)
 
@@ -65,7 +65,7 @@ async def logout(call: Call) -> Response:
     """End the login, and remove the cookies."""
     _require_dashboard(call)
     session.require_own_page(call.request)
-    if token := session.refresh_token(call.request):
+    if token := session.refresh_token(call.request, call.parts.trusted_proxies):
         await _grants(call).revoke(token)
     response = Response(status_code=204, headers=_NO_STORE)
     session.end(response, call.request, call.parts.trusted_proxies)
@@ -97,7 +97,9 @@ def _begun(call: Call, tokens: Tokens) -> Response:
 async def _shown(call: Call) -> SessionShape:
     """Rights by the rules of every other request, so that page and API never disagree."""
     read, write = await _allowed(call, READ), await _allowed(call, ADMIN)
-    found = session.credentials(enabled=True, request=call.request)
+    # A token of the request's own comes before the cookie, which then says nothing.
+    own = "authorization" in call.request.headers
+    found = [] if own else session.credentials(True, call.request, call.parts.trusted_proxies)
     username, seconds, expires, scopes = None, 0, None, []
     if found and read is not None:
         claims = call.parts.issuer().verify(found[0].removeprefix("Bearer "))
@@ -110,7 +112,7 @@ async def _shown(call: Call) -> SessionShape:
         scopes=scopes,
         expires=expires,
         seconds=seconds,
-        renewable=bool(session.refresh_token(call.request)),
+        renewable=bool(session.refresh_token(call.request, call.parts.trusted_proxies)),
         version=call.parts.version,
     )
 

@@ -136,8 +136,7 @@ async def test_a_session_is_renewed_and_ends(api: Api) -> None:
     assert (await api.client.delete("/session", headers=OWN)).status_code == 204
     assert not api.client.cookies
     assert (await api.client.get("/api/v1/services")).status_code == 401
-    api.client.cookies.set("headgate-renew", last, domain="localhost", path="/session")
-    again = await api.client.post("/session/renew", headers=OWN)
+    again = await api.client.post("/session/renew", headers={**OWN, "Cookie": f"headgate-renew={last}"})
     assert again.status_code == 401, "the login has ended, whoever kept the cookie"
 
 
@@ -147,3 +146,26 @@ async def test_without_the_dashboard_cookies_mean_nothing(api: Api) -> None:
     assert (await api.client.get("/api/v1/services")).status_code == 401
     assert (await api.client.get("/session")).status_code == 404
     assert (await log_in(api)).status_code == 404
+
+
+async def test_over_tls_a_cookie_that_anybody_can_set_is_no_session(api: Api) -> None:
+    await log_in(api)
+    secure = {"X-Forwarded-Proto": "https"}
+    assert (await api.client.get("/api/v1/services")).status_code == 200
+    assert (await api.client.get("/api/v1/services", headers=secure)).status_code == 401
+    assert (await api.client.post("/session/renew", headers={**OWN, **secure})).status_code == 401
+
+
+async def test_a_token_of_the_request_counts_and_not_the_cookie(api: Api) -> None:
+    headers = {**await api.token(), "Cookie": "headgate=broken"}
+    found = await api.client.get("/session", headers=headers)
+    assert found.status_code == 200, found.text
+    assert (found.json()["username"], found.json()["write"]) == (None, True)
+
+
+async def test_a_login_without_the_granted_scopes_is_not_renewed(api: Api) -> None:
+    await log_in(api, READER)
+    await api.parts.commands.put("user", {"scopes": []}, name=READER, author="test")
+    await api.seen()
+    answer = await api.client.post("/session/renew", headers=OWN)
+    assert answer.status_code == 401, answer.text
