@@ -61,6 +61,9 @@ _STATUS = re.compile(r"[1-5](xx|[0-9]{2})")
 
 logger = logging.getLogger(__name__)
 
+MOST_UNREAD = 200
+"""Replies that wait while the client reads slowly; the requests of further ones are counted as skipped."""
+
 Item = tuple[str, Tapped | Unanswered | None]
 """A data plane, and a reply of it; None: its last one."""
 
@@ -161,13 +164,21 @@ async def _replies(found: asyncio.Queue[Item], running: int, until: float) -> As
 
 
 async def _feed(asker: Asker, node: str, wanted: Tap, found: asyncio.Queue[Item]) -> None:
+    unread = 0
     try:
         async with aclosing(asker.ask(node, wanted)) as replies:
             async for reply in replies:
-                if isinstance(reply, Tapped):
-                    found.put_nowait((node, reply))
+                if not isinstance(reply, Tapped):
+                    continue
+                if found.qsize() >= MOST_UNREAD:
+                    unread += len(reply.requests) + reply.skipped
+                    continue
+                found.put_nowait((node, Tapped(reply.requests, reply.skipped + unread)))
+                unread = 0
     except Unanswered as error:
         found.put_nowait((node, error))
+    if unread:
+        found.put_nowait((node, Tapped((), unread)))
     found.put_nowait((node, None))
 
 

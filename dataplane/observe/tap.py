@@ -7,11 +7,12 @@ second, without secret values, and counts the others.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from dataplane.observe.line_format import Format, plain
+from dataplane.observe.line_format import REDACTED, Format, plain
 from dataplane.observe.lines import ChosenLines, shown_header
 from dataplane.observe.log_fields import CHOSEN, REQUEST
 from dataplane.proxy.exchange import Exchange
@@ -22,6 +23,13 @@ MOST_PER_SECOND: Final = 20
 MOST_HEADERS: Final = 64
 LONGEST_VALUE: Final = 256
 """Characters of a header's value that are shown."""
+_SECRET: Final = re.compile(
+    "apikey|assertion|auth|cookie|credential|dpop|jwt|key$|passw|secret|session|signature|subprotocol|token"
+)
+"""Parts of names, as `plain` writes them, of fields that are not shown. A tap shows fields that nobody has chosen, so
+it goes by likeness, and rather hides too much."""
+_SCHEME: Final = re.compile(r"\s*(?:basic|bearer|digest|dpop|negotiate)\s", re.IGNORECASE)
+"""Credentials in a field of any name."""
 
 
 class Behind(Protocol):
@@ -124,7 +132,9 @@ class TappedRecorder:
         for name, value in _fields(request):
             if len(shown) >= MOST_HEADERS:
                 break
-            text = shown_header(plain(name), value, secret)
+            spelt = plain(name)
+            hidden = _SECRET.search(spelt) or _SCHEME.match(value)
+            text = REDACTED if hidden else shown_header(spelt, value, secret)
             shown[name] = f"{shown[name]}, {text}"[:LONGEST_VALUE] if name in shown else text[:LONGEST_VALUE]
         return shown
 

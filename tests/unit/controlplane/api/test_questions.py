@@ -338,3 +338,16 @@ async def test_no_more_taps_than_may_be(tapper: httpx.AsyncClient, planes: Answe
     await asyncio.gather(*waiting, return_exceptions=True)
     planes.hangs, planes.replies = False, []
     assert (await tapper.get("/api/v1/tap")).status_code == 200
+
+
+async def test_a_client_that_reads_slowly_costs_no_memory(
+    planes: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tap, "MOST_UNREAD", 2)
+    planes.replies = [Tapped(({"path": "/"},), 1) for _ in range(50)]
+    found: asyncio.Queue[tap.Item] = asyncio.Queue()
+    await tap._feed(planes, "gw-1", Tap(), found)
+    replies = [found.get_nowait()[1] for _ in range(found.qsize())]
+    told = [one for one in replies if isinstance(one, Tapped)]
+    assert len(told) == 3 and replies[-1] is None
+    assert sum(len(one.requests) + one.skipped for one in told) == 100
