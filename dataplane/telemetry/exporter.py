@@ -131,6 +131,8 @@ class Exporter:
                 last = not error.again or self._closing.is_set() or time.monotonic() + pause > until
                 if last:
                     self._lost(count, str(error))
+                    # The next message must not ask sooner than the collector allows, either.
+                    self._closing.wait(min(error.wait, GIVE_UP))
                     return
                 self._report(str(error))
                 self._closing.wait(pause)

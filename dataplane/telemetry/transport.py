@@ -158,7 +158,7 @@ class OverHttp:
                 # More than anything that a collector has to say: the rest would stand before the next answer.
                 self._connection.close()
             wait = response.headers.get("retry-after", "")
-            return response.status, float(wait) if wait.isdigit() else 0.0, answer
+            return response.status, float(wait) if wait.isascii() and wait.isdigit() else 0.0, answer
 
 
 def _content(path: Path | None) -> bytes | None:

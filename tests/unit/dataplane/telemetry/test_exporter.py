@@ -165,3 +165,25 @@ def test_the_end_does_not_wait_out_a_pause(transport: Scripted, monkeypatch: pyt
     transport.answers.put((0, ""))
     made.close(PATIENCE)
     assert (made.exported, made.dropped) == (1, 0)
+
+
+def test_messages_after_a_lost_one_keep_to_the_pause_as_well(
+    transport: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transport.answers.put(NotSent("HTTP status 503", again=True, wait=3600.0))
+    made = exporter(transport, Queue(batch=1, delay=0.01))
+    waits: queue.Queue[float] = queue.Queue()
+    pause = made._closing.wait
+
+    def wait(seconds: float) -> bool:
+        waits.put(seconds)
+        return pause(seconds)
+
+    monkeypatch.setattr(made._closing, "wait", wait)
+    made.put(1, span("a"))
+    made.put(1, span("b"))
+    assert waits.get(timeout=PATIENCE) == module.GIVE_UP
+    transport.answers.put((0, ""))
+    made.close(PATIENCE)
+    assert [transport.next(), transport.next()] == [["a"], ["b"]]
+    assert (made.exported, made.dropped) == (1, 1)
