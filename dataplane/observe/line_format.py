@@ -44,6 +44,8 @@ SECRET_PARAMETERS: Final = frozenset(
 """Parameters of queries that are never shown, as `plain` writes them: of OAuth (RFC 6749, RFC 6750, RFC 7521, RFC 7636,
 RFC 8628, RFC 8693), of SAML, and of signed addresses."""
 REDACTED: Final = "***"
+MOST_PAIRS: Final = 100
+"""Pairs of a query that are looked at, because a client may send tens of thousands; what follows is not shown."""
 _SEPARATORS: Final = re.compile("([&;])")
 """Of the pairs of a query; some servers read the second one, too."""
 _HEADER: Final = re.compile(r"header:([!#$%&'*+.^_`|~0-9A-Za-z-]{1,100})")
@@ -93,7 +95,10 @@ def redact_query(query: str, secret: frozenset[str]) -> str:
     """The query with the values of these parameters, in the form of `plain`, replaced."""
     if not query:
         return ""
-    return "".join([_redact(pair, secret) for pair in _SEPARATORS.split(query)])
+    # With the separators between them.
+    *pieces, last = _SEPARATORS.split(query, maxsplit=MOST_PAIRS)
+    shown = [_redact(pair, secret) for pair in pieces]
+    return "".join([*shown, REDACTED if _SEPARATORS.search(last) else _redact(last, secret)])
 
 
 def plain(name: str) -> str:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from dataplane.observe.line_format import JSON, Format, FormatError, read_format
+from dataplane.observe.line_format import (
+    JSON,
+    MOST_PAIRS,
+    REDACTED,
+    SECRET_PARAMETERS,
+    Format,
+    FormatError,
+    read_format,
+    redact_query,
+)
 
 
 def test_the_usual_format_needs_no_reading() -> None:
@@ -51,3 +60,13 @@ def test_a_wrong_text_is_explained(text: str, message: str) -> None:
 def test_a_text_and_a_list_of_fields_contradict_each_other() -> None:
     with pytest.raises(FormatError, match="a text names its fields itself"):
         read_format("{status}", ("path",))
+
+
+def test_a_query_of_many_pairs_costs_no_more_than_the_first_of_them() -> None:
+    query = "&".join(["a=1"] * MOST_PAIRS + ["token=x", "b=2"])
+    shown = redact_query(query, SECRET_PARAMETERS)
+    assert shown == "&".join(["a=1"] * MOST_PAIRS) + "&" + REDACTED
+    assert redact_query("a=1&token=x;b=2", SECRET_PARAMETERS) == "a=1&token=***;b=2"
+    assert redact_query("&".join(["a=1"] * MOST_PAIRS + ["token=x"]), SECRET_PARAMETERS).endswith(
+        "&token=***"
+    )
