@@ -192,7 +192,8 @@ async def running(
             dashboard=settings.dashboard,
             refresh_ttl=settings.refresh_token_ttl,
         )
-        parts.streams = streams or parts.streams
+        if streams is not None:  # without open streams it is false
+            parts.streams = streams
         _measure(parts, telemetry)
         startup = Startup(settings, store, parts, hasher)
         parts.prepare_store = startup.repeat

@@ -25,9 +25,9 @@ class _Known:
 class DataplaneEvents:
     """Compares the data planes with their last known state; at first there are none."""
 
-    def __init__(self, watcher: Watcher, fleet: Fleet, log: EventLog, now: Callable[[], float]) -> None:
-        """`now` gives monotonic seconds, for the time that a configuration took."""
-        self._watcher, self._fleet, self._log, self._now = watcher, fleet, log, now
+    def __init__(self, watcher: Watcher, fleet: Fleet, log: EventLog, wall: Callable[[], float]) -> None:
+        """`wall` gives Unix seconds."""
+        self._watcher, self._fleet, self._log, self._wall = watcher, fleet, log, wall
         self._known: dict[str, _Known] = {}
         self._digest = ""
         """The configuration whose way to the data planes is followed; empty once it has arrived."""
@@ -76,12 +76,12 @@ class DataplaneEvents:
             return
         if self._watcher.published != self._published:
             self._published, self._digest = self._watcher.published, current.digest
-            self._published_at = self._now()
+            self._published_at = self._watcher.published_at
         if not self._digest or self._digest != current.digest:
             return
         found = self._fleet.tally.count(current.revision, current.digest)
         if found.connected and found.done == found.connected:
-            seconds = round(self._now() - self._published_at, 3)
+            seconds = round(max(0.0, self._wall() - self._published_at), 3)
             fields = {"dataplanes": found.connected, "seconds": seconds}
             who = "the data plane serves" if found.connected == 1 else "all data planes serve"
             text = f"{who} revision {current.revision} after {seconds} s ({count(found.connected, 'data plane')})"

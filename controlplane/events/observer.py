@@ -40,12 +40,11 @@ class Observer:
         log: EventLog,
         *,
         wall: Callable[[], float] = time.time,
-        now: Callable[[], float] = time.monotonic,
         gap: float = GAP,
     ) -> None:
-        """`wall` gives Unix seconds, `now` monotonic ones."""
+        """`wall` gives Unix seconds."""
         self.services = ServiceEvents(watcher, fleet, log)
-        self._dataplanes = DataplaneEvents(watcher, fleet, log, now)
+        self._dataplanes = DataplaneEvents(watcher, fleet, log, wall)
         self._watcher, self._fleet, self._log = watcher, fleet, log
         self._wall, self._gap = wall, gap
         self._touched = Touched()

@@ -6,10 +6,12 @@ import dataclasses
 import json
 import socket
 import sys
+import time
 from pathlib import Path
 
 import httpx
 
+from controlplane.__main__ import DRAIN
 from demo.processes import ControlPlane, Process, answers, wait_until
 from demo.processes import start as start_process
 from tests.integration.controlplane.conftest import Start, log_in
@@ -153,6 +155,22 @@ def _refused(port: int) -> bool:
     except ConnectionRefusedError:
         return True
     return False
+
+
+def test_event_streams_do_not_hold_up_the_stop(
+    plane: ControlPlane, start: Start, client: httpx.Client
+) -> None:
+    process = start(plane)
+    log_in(client, plane)
+    with client.stream("GET", "/api/v1/events") as stream:
+        lines = stream.iter_lines()
+        assert next(lines).startswith("retry:")
+        began = time.monotonic()
+        process.popen.terminate()
+        # To its regular end: a stream that was cut raises.
+        list(lines)
+    process.stop()
+    assert time.monotonic() - began < DRAIN / 2
 
 
 def test_two_at_once_on_an_empty_store(plane: ControlPlane, start: Start, client: httpx.Client) -> None:
