@@ -15,6 +15,8 @@ from controlplane.api.problems import HttpError
 
 MOST_BYTES = 10 * 1024 * 1024
 MOST_FORM_BYTES = 64 * 1024
+MOST_LOGIN_BYTES = 8 * 1024
+"""Of a request that anybody may send: it must not keep the thread of changes busy."""
 WITHIN = 30.0
 """Seconds within which the whole body has to arrive."""
 
@@ -57,7 +59,7 @@ async def read(request: Request, most: int = MOST_BYTES) -> bytes:
     return bytes(body)
 
 
-async def document(request: Request) -> Mapping[str, object]:
+async def document(request: Request, most: int = MOST_BYTES) -> Mapping[str, object]:
     """The body as one JSON or YAML object; HttpError 400 with the place of an error, 413, 415."""
     kind = media_type(request)
     if kind in JSON_TYPES or kind.endswith("+json"):
@@ -70,7 +72,7 @@ async def document(request: Request) -> Mapping[str, object]:
             f"Content-Type {kind or 'is missing'}: send application/json or application/yaml",
             headers={"Accept": "application/json, application/yaml"},
         )
-    text = _utf8(await read(request))
+    text = _utf8(await read(request, most))
     try:
         # A large document takes seconds: other requests and the config streams go on meanwhile.
         value = parse(text) if len(text) < 20_000 else await aside.change(partial(parse, text))

@@ -32,7 +32,7 @@ async def login(call: Call) -> Response:
     _require_dashboard(call)
     _require_private(call)
     session.require_own_page(call.request)
-    sent = await body.document(call.request)
+    sent = await body.document(call.request, body.MOST_LOGIN_BYTES)
     username, password = sent.get("username"), sent.get("password")
     if not (
         isinstance(username, str) and isinstance(password, str) and set(sent) <= {"username", "password"}

@@ -169,3 +169,8 @@ async def test_a_login_without_the_granted_scopes_is_not_renewed(api: Api) -> No
     await api.seen()
     answer = await api.client.post("/session/renew", headers=OWN)
     assert answer.status_code == 401, answer.text
+
+
+async def test_a_login_is_small(api: Api) -> None:
+    sent = {"username": ADMIN, "password": "x" * 10_000}
+    assert (await api.client.post("/session", json=sent, headers=OWN)).status_code == 413
