@@ -78,10 +78,8 @@ def applied(plane: ControlPlane, document: object, **headers: str) -> int:
 def test_the_trace_of_a_change(stage: Stage) -> None:
     revision = applied(stage.a, ROUTE, traceparent=TRACEPARENT)
 
-    def arrived() -> bool:
-        return [span.name for span in stage.spans()].count("headgate.serve") == 2
-
-    eventually_now(arrived)
+    # The request waits for the data planes, so its own span comes after theirs.
+    eventually_now(lambda: len(stage.spans()) >= 8)
     spans = stage.spans()
     assert [span.name for span in spans] == [
         "POST /api/v1/apply",
