@@ -36,7 +36,9 @@ def events(
     last: LastOption = 10,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Follow changes, their way to the data planes, health and breakers, until Ctrl-C.
+    """Follow changes, health and breakers, until Ctrl-C.
+
+    With each change, its way to the data planes.
 
     A lost connection is opened again, and events that happened meanwhile are shown. JSON has one object on each line.
 

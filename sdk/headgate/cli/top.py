@@ -43,11 +43,11 @@ Row = Mapping[str, Any]
 
 
 def top(ctx: typer.Context, once: OnceOption = False, output: OutputOption = Output.TABLE) -> None:
-    """Show the live fleet and its traffic, until Ctrl-C: data planes, services and routes, the busiest first.
+    """Show the live fleet and its traffic, until Ctrl-C.
 
-    LAG is the number of revisions that a data plane is behind. JSON has one object on each line. With --once, and
-    into a pipe, figures are shown once. Data planes measure only while somebody watches: the first figures take some
-    seconds.
+    Data planes, services and routes, the busiest first. LAG is the number of revisions that a data plane is behind.
+    JSON has one object on each line. With --once, and into a pipe, figures are shown once. Data planes measure only
+    while somebody watches: the first figures take some seconds.
 
     \b
     headgate top

@@ -13,6 +13,7 @@ from controlplane.api.table import operations
 from headgate.cli import failure
 from tests.support.fake_admin import FakeAdmin
 from tests.unit.sdk.cli.conftest import Run
+from tests.unit.sdk.cli.test_following import CHANGE, TRAFFIC, Streams, block
 
 PAGE = (Path(__file__).resolve().parents[4] / "docs" / "reference" / "command-line.md").read_text()
 LINES = [
@@ -24,7 +25,9 @@ LINES = [
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_a_command_of_the_page(run: Run, admin: FakeAdmin, home: Path, line: str) -> None:
+def test_a_command_of_the_page(
+    run: Run, admin: FakeAdmin, home: Path, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     admin.openapi = dict(describe(operations(), "0.1.0"))
     admin.rollouts = [{"state": "served", "nodes": [], "serving": 0, "needed": 0, "digest": "d"}]
     admin.sections["routes"]["orders"] = {"name": "orders"}
@@ -34,7 +37,10 @@ def test_a_command_of_the_page(run: Run, admin: FakeAdmin, home: Path, line: str
     run("login", "-u", "admin", "--password-stdin", input="correct horse")
     run("context", "set", "prod", "http://127.0.0.1:8080")
 
+    admin.views["traffic"] = TRAFFIC  # type: ignore[assignment]
     words = shlex.split(line.partition(" > ")[0], comments=True)[1:]
+    if words[0] == "events":
+        Streams(monkeypatch, admin, block(CHANGE))  # and then Ctrl-C
     asked = "admin\ncorrect horse\n" if "-u" not in words else "correct horse\n"
     result = run(*words, input=asked)
     assert result.exit_code == (1 if words[0] == "diff" else 0), result.output
