@@ -100,6 +100,7 @@ check: $(FOR_TESTS) ## Formatting, lint, types, imports, generated code
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy proto/headgate_api controlplane dashboard dataplane sdk/headgate demo deploy examples tests
+	$(BIN)/python -m tests.support.compiled_types
 	$(BIN)/lint-imports
 	$(BIN)/buf lint
 	$(BIN)/buf breaking --against proto/baseline.binpb

@@ -64,9 +64,10 @@ setup(name="headgate-dataplane", ext_modules=extensions, packages=[], script_arg
 """
 """`group_name` places the code that all extensions share inside the package. Assertions in mypyc's headers name their
 file, which lies in a temporary folder: without the map, two builds would differ."""
-_SETTINGS: Final = (
+SETTINGS: Final = (
     "[mypy]\nnamespace_packages = true\nexplicit_package_bases = true\nignore_missing_imports = true\n"
 )
+"""For mypy: what the data plane requires is not installed where a wheel is built."""
 
 
 class Compile(BuildHookInterface):  # type: ignore[type-arg]
@@ -88,14 +89,19 @@ class Compile(BuildHookInterface):  # type: ignore[type-arg]
             shutil.rmtree(self._folder)
 
 
+def compiled(package: Path) -> list[str]:
+    """The modules of `package` that are compiled, as paths from its parent."""
+    found = {path.relative_to(package) for pattern in COMPILED for path in package.glob(pattern)}
+    wanted = sorted(path for path in found if path.as_posix() not in PLAIN and path.name != "__init__.py")
+    return [f"{PACKAGE}/{path.as_posix()}" for path in wanted]
+
+
 def compile_into(package: Path, folder: Path) -> list[Path]:
     """Compile a copy of `package` in `folder`. Returns the extensions. Prints and raises CalledProcessError."""
     copy = folder / PACKAGE
     shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__", "*.so", "hatch_build.py"))
-    (folder / "mypy.ini").write_text(_SETTINGS)
-    found = {path.relative_to(copy) for pattern in COMPILED for path in copy.glob(pattern)}
-    wanted = sorted(path for path in found if path.as_posix() not in PLAIN and path.name != "__init__.py")
-    arguments = [sys.executable, "-c", _SETUP, *(f"{PACKAGE}/{path.as_posix()}" for path in wanted)]
+    (folder / "mypy.ini").write_text(SETTINGS)
+    arguments = [sys.executable, "-c", _SETUP, *compiled(copy)]
     made = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603
     if made.returncode:
         sys.stderr.write(made.stdout + made.stderr)

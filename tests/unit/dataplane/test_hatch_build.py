@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
 
 import dataplane
-from dataplane.hatch_build import COMPILED, PLAIN
+from dataplane.hatch_build import PLAIN, compiled
 
 PACKAGE = Path(dataplane.__file__).parent
 NATIVE_BASES = {object, dict, BaseException, Exception, LookupError, ValueError}
 """Builtin types of which mypyc 2.4 can derive a native class (mypyc/irbuild/prepare.py), as far as they are used."""
 
-
-def compiled() -> list[str]:
-    found = {path.relative_to(PACKAGE).as_posix() for pattern in COMPILED for path in PACKAGE.glob(pattern)}
-    return sorted(path for path in found - PLAIN if not path.endswith("__init__.py"))
+KEYWORDS = {
+    *("_real", "_imag", "_complex", "_asm", "_inline", "_const", "_volatile", "_restrict"),
+    *("_signed", "_typeof", "_alignof", "_thread", "_extension"),
+}
+"""Attributes whose names GCC reserves (its manual, alternate keywords), once they have the underscore."""
 
 
 def classes() -> Iterator[type]:
     """The classes of the compiled modules."""
-    for path in compiled():
-        module = importlib.import_module("dataplane." + path.removesuffix(".py").replace("/", "."))
+    for path in compiled(PACKAGE):
+        module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
         for found in vars(module).values():
             if isinstance(found, type) and found.__module__ == module.__name__:
                 yield found
@@ -49,6 +51,14 @@ def test_no_compiled_named_tuple_has_a_field_of_type_object() -> None:
     found = [each for each in classes() if is_named_tuple(each)]
     assert found
     assert not [each for each in found if "object" in each.__annotations__.values()]
+
+
+def test_no_attribute_is_a_keyword_of_c() -> None:
+    """In C, mypyc puts one more underscore before the name."""
+    for path in compiled(PACKAGE):
+        tree = ast.parse((PACKAGE.parent / path).read_text())
+        attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        assert not attributes & KEYWORDS, path
 
 
 def test_every_exception_from_compiling_names_a_module() -> None:
