@@ -28,6 +28,7 @@ FORWARDED: Final = 15
 TRACEPARENT: Final = 16
 TRACESTATE: Final = 17
 MAX_FORWARDS: Final = 18
+COOKIE: Final = 19
 
 _HOP_BY_HOP = dict.fromkeys(
     (
@@ -57,6 +58,7 @@ REQUEST: Final[Mapping[bytes, int]] = _HOP_BY_HOP | {
     b"traceparent": TRACEPARENT,
     b"tracestate": TRACESTATE,
     b"max-forwards": MAX_FORWARDS,
+    b"cookie": COOKIE,
     b"forwarded": FORWARDED,
 }
 

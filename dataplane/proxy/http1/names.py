@@ -80,6 +80,21 @@ PERSISTENT: Final = frozenset({b"keep-alive", b"Keep-Alive", b"close", b"Close"}
 """Connection fields that name no other field."""
 
 
+SESSION: Final = frozenset({b"headgate", b"__Host-headgate", b"headgate-renew", b"__Secure-headgate-renew"})
+"""Cookies of the control plane's dashboard."""
+
+
+def without_session(cookies: bytes) -> bytes:
+    """The value of a Cookie field without the dashboard's session; b"" if nothing else is in it.
+
+    Browsers send cookies to every port of a host (RFC 6265 section 8.5), and a service could act with the session.
+    """
+    if b"headgate" not in cookies:
+        return cookies
+    pairs = [pair.strip(b" \t") for pair in cookies.split(b";")]
+    return b"; ".join([pair for pair in pairs if pair.partition(b"=")[0].rstrip(b" \t") not in SESSION])
+
+
 class TooManyOptions(ValueError):
     """The Connection fields have too many options."""
 

@@ -19,6 +19,7 @@ from dataplane.proxy.fields.kinds import (
     AUTHORIZATION,
     CONNECTION,
     CONTENT_LENGTH,
+    COOKIE,
     DROP,
     EXPECT,
     FORWARDED,
@@ -43,6 +44,7 @@ from dataplane.proxy.http1.names import (
     nominated,
     removed,
     without,
+    without_session,
 )
 from dataplane.proxy.http1.target import is_plain_target, read_other_form, read_path
 from dataplane.proxy.http1.upgrade import offers
@@ -110,6 +112,10 @@ def read_request(
             connection = [value] if connection is None else [*connection, value]
         elif kind == CONTENT_LENGTH:
             request.length = _length(value)
+        elif kind == COOKIE:
+            request.own_fields.remove((name, value))
+            if sent := without_session(value):
+                fields += (begin(name), sent)
         elif kind != DROP:
             _read_rare(request, kind, value, peer)
     # Without a Connection field only HTTP/1.1 keeps a connection alive (RFC 9112 section 9.3).

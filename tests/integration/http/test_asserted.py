@@ -73,8 +73,8 @@ async def test_credentials_that_the_instance_checks_itself_pass() -> None:
     assert lines(upstream.heads[0])[2:6] == [
         b"X-Auth-Token: t",
         b"X-API-Key: k",
-        b"Cookie: c",
         b"X-Client-Version: 1",
+        b"Cookie: c",
     ]
 
 

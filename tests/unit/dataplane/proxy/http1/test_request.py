@@ -275,6 +275,24 @@ def test_authorization_travels_on_and_is_read() -> None:
     assert refused(HOST, (b"Authorization", b"a"), (b"authorization", b"a"))[0] == 400
 
 
+@pytest.mark.parametrize(
+    ("sent", "forwarded"),
+    [
+        (b"a=1; b=2", b"a=1; b=2"),
+        (b"headgate=token", b""),
+        (b"a=1; __Host-headgate=token; b=2", b"a=1; b=2"),
+        (b"__Secure-headgate-renew=x;headgate-renew=y;\tb=2", b"b=2"),
+        (b"headgate =token; a=headgate", b"a=headgate"),
+        (b"my-headgate=1; headgate2=2; HEADGATE=3", b"my-headgate=1; headgate2=2; HEADGATE=3"),
+        (b"headgate", b""),
+    ],
+)
+def test_services_do_not_get_the_session_of_the_dashboard(sent: bytes, forwarded: bytes) -> None:
+    request = read(HOST, (b"Cookie", sent))
+    assert request.fields == ([b"\r\nCookie: ", forwarded] if forwarded else [])
+    assert request.field("cookie") == request.single_field(b"cookie") == forwarded.decode()
+
+
 SAID = [
     (b"X-Forwarded-For", b"1.1.1.1"),
     (b"x-forwarded-for", b"2.2.2.2"),
