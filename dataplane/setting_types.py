@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import NoDecode
 
 from dataplane.observe.line_format import FormatError, field_name, read_format
-from dataplane.proxy.fields.kinds import REQUEST
+from dataplane.proxy.fields.kinds import COOKIE, REQUEST
 from dataplane.redis.options import read_url
 
 
@@ -100,7 +100,7 @@ def _field_names(value: tuple[str, ...]) -> tuple[str, ...]:
     for name in value:
         if not _FIELD_NAME.fullmatch(name):
             raise wrong(f"{name!r} must be a field name, or a prefix that ends with *")
-        if name.lower().encode() in REQUEST:
+        if REQUEST.get(name.lower().encode(), COOKIE) != COOKIE:
             raise wrong(f"{name!r} must not be listed: the gateway reads it and never forwards it unchanged")
     return value
 

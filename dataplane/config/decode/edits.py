@@ -11,7 +11,7 @@ from dataplane.gateway.policy.edits import HeaderEdits
 from dataplane.proxy.fields.kinds import REQUEST, RESPONSE, folded
 from headgate_api.v1 import resources_pb2 as pb
 
-OF_REQUESTS: Final = frozenset(REQUEST.keys() - {b"authorization"}) | {
+OF_REQUESTS: Final = frozenset(REQUEST.keys() - {b"authorization", b"cookie"}) | {
     b"via",
     b"x-auth-subject",
     b"x-auth-scopes",

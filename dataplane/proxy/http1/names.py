@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Final
 
 from dataplane.proxy.fields.asserted import ASSERTED, CREDENTIALS, split
-from dataplane.proxy.fields.kinds import DROP, PASS, REQUEST, RESPONSE, folded
+from dataplane.proxy.fields.kinds import COOKIE, DROP, PASS, REQUEST, RESPONSE, folded
 
 _SPACE: Final = 0x20
 _TAB: Final = 0x09
@@ -52,10 +52,11 @@ class Names:
 
     def _classify(self, name: bytes) -> int:
         lower = name.lower()
+        plain = folded(lower)
         kind = self._kinds.get(lower)
         if kind is not None:
-            return kind
-        plain = folded(lower)
+            # Cookies travel on, so that they may be among the fields that do not.
+            return DROP if kind == COOKIE and plain in self._dropped else kind
         if plain in CREDENTIALS and plain not in self._dropped:
             return PASS
         if plain in self._kinds or plain in self._dropped or plain.startswith(self._prefixes):

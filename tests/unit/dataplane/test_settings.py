@@ -203,8 +203,8 @@ def test_certificates_that_cannot_be_used(
 
 
 def test_request_headers_that_are_stripped(monkeypatch: pytest.MonkeyPatch) -> None:
-    given(monkeypatch, STRIP_REQUEST_HEADERS="X-Tenant, x_corp_*")
-    assert load().bounds.strip == ("X-Tenant", "x_corp_*")
+    given(monkeypatch, STRIP_REQUEST_HEADERS="X-Tenant, x_corp_*, Cookie")
+    assert load().bounds.strip == ("X-Tenant", "x_corp_*", "Cookie")
     given(monkeypatch, STRIP_REQUEST_HEADERS="*, X Tenant, Host")
     assert "'*' must be a field name, or a prefix" in complaint()
     given(monkeypatch, STRIP_REQUEST_HEADERS="Host")

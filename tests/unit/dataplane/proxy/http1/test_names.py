@@ -4,8 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from dataplane.proxy.fields.kinds import CONNECTION, CONTENT_LENGTH, DROP, HOST, PASS, REQUEST, RESPONSE
-from dataplane.proxy.http1.names import Names, begin, field_sorter, nominated, without
+from dataplane.proxy.fields.kinds import (
+    CONNECTION,
+    CONTENT_LENGTH,
+    COOKIE,
+    DROP,
+    HOST,
+    PASS,
+    REQUEST,
+    RESPONSE,
+)
+from dataplane.proxy.http1.names import Names, begin, field_sorter, nominated, request_names, without
 
 
 def test_spellings_that_fields_may_have() -> None:
@@ -27,6 +36,12 @@ def test_spellings_that_cgi_would_fold_are_dropped(name: bytes, other: bytes) ->
 @pytest.mark.parametrize("name", [b"x_custom", b"X.Custom", b"accept_language", b"user-agent"])
 def test_other_names_may_be_spelled_as_they_like(name: bytes) -> None:
     assert Names(REQUEST).kind(name) == PASS
+
+
+@pytest.mark.parametrize("stripped", ["cookie", "Cookie"])
+def test_cookies_travel_on_unless_they_are_stripped(stripped: str) -> None:
+    assert request_names().kind(b"Cookie") == COOKIE
+    assert request_names((stripped,)).kind(b"Cookie") == DROP
 
 
 def test_responses_have_kinds_of_their_own() -> None:
