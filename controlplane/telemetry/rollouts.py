@@ -91,8 +91,10 @@ class OtelRollouts(Rollouts):
         """A span from the message to this answer."""
         now = self._now()
         for rollout in self._followed(revision, now):
-            if (sent := rollout.sent.pop(node, None)) is None:
-                continue  # it served the change before the stream was opened
+            # The answer may be read before the end of the write is noted.
+            sent = rollout.sent.pop(node, now)
+            if node in rollout.answered:
+                continue
             rollout.answered.add(node)
             if rollout.served < MOST_ANSWERS:
                 rollout.served += 1

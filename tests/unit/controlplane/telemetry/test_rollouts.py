@@ -62,6 +62,15 @@ def test_the_way_of_a_change(stage: Stage) -> None:
     assert serve.status.status_code is StatusCode.UNSET
 
 
+def test_an_answer_that_is_read_before_the_end_of_the_write_is_noted(stage: Stage) -> None:
+    stage.rollouts.published(7, [change(7)])
+    stage.rollouts.acked("gw-1", 7)
+    stage.rollouts.sent("gw-1", 7)
+    stage.rollouts.acked("gw-1", 7)
+    (serve,) = stage.spans()
+    assert serve.start_time == serve.end_time == 100 * SECOND
+
+
 def test_a_rejection_is_an_error_with_its_reasons(stage: Stage) -> None:
     stage.rollouts.published(7, [change(7)])
     stage.rollouts.sent("gw-1", 7)
