@@ -90,9 +90,11 @@ class Plan(Side):
             if forwarding.addresses is not None:
                 self.gate = Gate(forwarding.addresses)
             if forwarding.request_edits is not None:
-                self.request_edits = prepared(forwarding.request_edits)
+                self.request_edits = prepared(forwarding.request_edits, route.name)
             if forwarding.response_edits is not None or forwarding.cors is not None:
-                self.response_edits = prepared(forwarding.response_edits or HeaderEdits(), forwarding.cors)
+                self.response_edits = prepared(
+                    forwarding.response_edits or HeaderEdits(), route.name, forwarding.cors
+                )
         if route.trace_sampling is not None:
             self.sampled = threshold(route.trace_sampling)
         self.max_body = route.max_body_bytes

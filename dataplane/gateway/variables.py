@@ -17,6 +17,8 @@ from dataplane.proxy.edits import Edits, FieldValue
 from dataplane.proxy.exchange import Exchange
 
 _VISIBLE: Final = "!#$&'()*+,/:;=?@[]^`{|}\"<>\\ "
+_PLAIN: Final = re.compile(f"[{re.escape(_VISIBLE)}\\w.~-]*", re.ASCII)
+"""What needs no encoding, by the rules of `quote`."""
 _SPLIT: Final = re.compile(r"(%\{[^}]*\})")
 
 
@@ -27,33 +29,31 @@ class Template(FieldValue):
 
     def __init__(self, parts: Sequence[str]) -> None:
         """As `split` makes them."""
-        self._parts = tuple(parts)
+        self._parts = [(part[2:-1], "") if part.startswith("%{") else ("", part) for part in parts]
+        """The name of a variable, or a text."""
 
     def of(self, exchange: Exchange) -> bytes:
-        found, given = [], False
-        for part in self._parts:
-            if part.startswith("%{"):
-                value = _value(part[2:-1], exchange)
-                given = given or bool(value)
-                found.append(value)
-            else:
-                found.append(part)
+        found, given = list[str](), False
+        for name, text in self._parts:
+            value = written(_value(name, exchange)) if name else text
+            given = given or bool(name and value)
+            found.append(value)
         return "".join(found).strip(" ").encode("ascii") if given else b""
 
 
 def _value(name: str, exchange: Exchange) -> str:
     if name == "address":
-        value = exchange.address
-    elif name == "subject":
-        value = exchange.identity.subject
-    elif name == "route":
-        plan = exchange.plan
-        value = plan.route_name if plan is not None else ""
-    elif name == "request_id":
-        value = exchange.request_id.decode("latin-1")
-    else:
-        value = exchange.identity.claims.get(name.removeprefix("claim:"), "")
-    return quote(value, safe=_VISIBLE, errors="replace")
+        return exchange.address
+    if name == "subject":
+        return exchange.identity.subject
+    if name == "request_id":
+        return exchange.request_id.decode("latin-1")
+    return exchange.identity.claims.get(name.removeprefix("claim:"), "")
+
+
+def written(value: str) -> str:
+    """A value as it stands in a field."""
+    return value if _PLAIN.fullmatch(value) else quote(value, safe=_VISIBLE, errors="replace")
 
 
 def split(text: str) -> list[str]:
@@ -68,13 +68,14 @@ def claims_in(edits: HeaderEdits | None) -> frozenset[str]:
     return frozenset(name.removeprefix("claim:") for name in names if name.startswith("claim:"))
 
 
-def prepared(edits: HeaderEdits, cors: Cors | None = None) -> Edits:
-    """Edits as the engine carries them out; with those that CORS asks for."""
+def prepared(edits: HeaderEdits, route: str, cors: Cors | None = None) -> Edits:
+    """The edits of a route of this name as the engine carries them out; with those that CORS asks for."""
     dropped = OF_RESPONSES if cors is not None else ()
     names = frozenset(name.encode("latin-1") for name in (*edits.remove, *edits.set, *dropped))
-    both: list[tuple[str, str]] = [*sorted(edits.set.items()), *sorted(edits.add.items())]
-    fixed = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in both if "%{" not in value]
+    given = [*sorted(edits.set.items()), *sorted(edits.add.items())]
+    both = [(name.encode("latin-1"), value.replace("%{route}", written(route))) for name, value in given]
+    fixed = [(name, value.encode("latin-1")) for name, value in both if "%{" not in value]
     if cors is not None and cors.varies:
         fixed.append((b"vary", b"Origin"))
-    made = [(name.encode("latin-1"), Template(split(value))) for name, value in both if "%{" in value]
+    made = [(name, Template(split(value))) for name, value in both if "%{" in value]
     return Edits(names, fixed, made)

@@ -101,6 +101,10 @@ NO_IDENTITY: Final = Identity("", frozenset())
 """The caller on a route that needs no token."""
 
 
+_MOST_VALUES: Final = 64
+"""Fields of one shared head that are kept ready: more than routes ask for, but routes change."""
+
+
 class Request:
     """A request's head as it was read; the decision replaces `target` and `upgrade` by the upstream values."""
 
@@ -121,6 +125,7 @@ class Request:
         "sent_path",
         "target",
         "upgrade",
+        "values",
     )
 
     method: str
@@ -151,6 +156,8 @@ class Request:
     """Names and values, as received, of the fields that the gateway reads, drops or rewrites."""
     joined: bytes
     """`fields` in one piece, if many requests share it; else empty."""
+    values: dict[str, str | None] | None
+    """What `listed_field` has found, for all requests that share `joined`; None if nobody shares it."""
 
     @property
     def query(self) -> bytes:
@@ -166,6 +173,16 @@ class Request:
 
     def listed_field(self, name: str) -> str | None:
         """The same; None if there is no such field."""
+        values = self.values
+        if values is None:
+            return self._listed(name)
+        if name not in values:
+            if len(values) >= _MOST_VALUES:
+                values.clear()
+            values[name] = self._listed(name)
+        return values[name]
+
+    def _listed(self, name: str) -> str | None:
         wanted = name.encode("latin-1")
         if wanted == b"host":
             return self.host

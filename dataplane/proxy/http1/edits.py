@@ -17,7 +17,8 @@ def edited_request(wanted: HeaderEdits, exchange: Exchange, request: Request) ->
     """The fields of a request after the edits, in pieces. The request itself stays: it may be sent again."""
     edits = cast(Edits, wanted)
     if request.joined:
-        pieces = [_shared(edits, request.joined, folded, edits.folded)]
+        known = edits.cached.get(request.joined)
+        pieces = [_learn(edits, request.joined, folded, edits.folded) if known is None else known]
     else:
         pieces = _without_spellings(request.fields, edits.folded) if edits.names else request.fields.copy()
         pieces.append(_fixed(edits))
@@ -30,9 +31,9 @@ def edit_response(wanted: HeaderEdits, exchange: Exchange, response: Response) -
     """Edit the head that the client gets."""
     edits, head = cast(Edits, wanted), response.head
     if len(head) == 1:
-        # From the cache: status line and fields in one piece.
-        line, separator, fields = head[0].partition(b"\r\n")
-        pieces = [line, _shared(edits, separator + fields, bytes.lower, edits.names)]
+        # From the cache: status line and fields in one piece, the same object each time, whose hash is known.
+        known = edits.cached.get(head[0])
+        pieces = [_learn(edits, head[0], bytes.lower, edits.names) if known is None else known]
     else:
         pieces = [head[0], *(without(head[1:], edits.names) if edits.names else head[1:]), _fixed(edits)]
     if edits.made:
@@ -62,14 +63,13 @@ def _without_spellings(pieces: list[bytes], names: frozenset[bytes]) -> list[byt
     return kept
 
 
-def _shared(edits: Edits, fields: bytes, plain: Callable[[bytes], bytes], names: frozenset[bytes]) -> bytes:
-    """Whole fields in one piece, without those to remove and with those of fixed values."""
-    known = edits.cached.get(fields)
-    if known is None:
-        lines = fields.split(b"\r\n")
-        kept = [line for line in lines if plain(line.partition(b":")[0]) not in names]
-        known = b"\r\n".join(kept) + _fixed(edits)
-        if len(edits.cached) >= MOST_CACHED:
-            edits.cached.clear()
-        edits.cached[fields] = known
-    return known
+def _learn(edits: Edits, fields: bytes, plain: Callable[[bytes], bytes], names: frozenset[bytes]) -> bytes:
+    """Whole fields in one piece, without those to remove and with those of fixed values. What stands before the first
+    of them stays."""
+    before, *lines = fields.split(b"\r\n")
+    kept = [before, *(line for line in lines if plain(line.partition(b":")[0]) not in names)]
+    found = b"\r\n".join(kept) + _fixed(edits)
+    if len(edits.cached) >= MOST_CACHED:
+        edits.cached.clear()
+    edits.cached[fields] = found
+    return found

@@ -90,6 +90,7 @@ def read_request(
     request.upgrade = ()
     request.length = 0
     request.joined = b""
+    request.values = None
     request.fields = fields = passing.copy()
     request.own_fields = list(special)
     authority: bytes | None = None
@@ -273,8 +274,9 @@ def from_cache(known: Request, method: bytes, target: bytes) -> Request:
 
 def copy_head(known: Request) -> Request:
     """A request that shares all of a cacheable head but its request line, which is left out."""
-    if not known.joined:
+    if known.values is None:
         known.joined = b"".join(known.fields)
+        known.values = {}
     request = Request()
     request.authorization = known.authorization
     request.provenance = None
@@ -283,6 +285,7 @@ def copy_head(known: Request) -> Request:
     request.upgrade = ()
     request.length = 0
     request.joined = known.joined
+    request.values = known.values
     request.fields = known.fields
     request.own_fields = known.own_fields
     request.http11 = True

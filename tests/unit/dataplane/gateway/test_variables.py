@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from dataplane.config.table import Item, UnlinkedRoute
+from dataplane.gateway.plan import Plan
 from dataplane.gateway.policy.edits import HeaderEdits
 from dataplane.gateway.policy.forwarding import Forwarding
 from dataplane.gateway.policy.resources import User
-from dataplane.gateway.variables import Template, split
+from dataplane.proxy.edits import Edits
 from dataplane.proxy.exchange import Exchange
 from tests.unit.dataplane.gateway.line import BASE, SCOPE, Line, orders, token
 
@@ -23,7 +24,9 @@ def made(value: str, **claims: Any) -> tuple[bytes, Exchange]:
     items: tuple[Item, ...] = (*BASE, User(subject, SCOPE), edited(value))
     refusal, exchange = Line(*items).ask(token=token(subject, **claims))
     assert refusal is None
-    return Template(split(value)).of(exchange), exchange
+    edits = cast(Edits, cast(Plan, exchange.plan).request_edits)
+    values = [fixed for _, fixed in edits.fixed] + [template.of(exchange) for _, template in edits.made]
+    return values[0], exchange
 
 
 def test_variables() -> None:
@@ -31,6 +34,12 @@ def test_variables() -> None:
     assert made("for %{subject} by %{route}")[0] == b"for alice by orders"
     assert made("%{claim:tenant}", tenant="acme")[0] == b"acme"
     assert made("%{request_id}")[0] == b"id-1"
+
+
+def test_a_value_that_is_known_beforehand_is_made_once() -> None:
+    assert made("by %{route}")[0] == b"by orders"
+    plan = cast(Plan, made("by %{route}")[1].plan)
+    assert not cast(Edits, plan.request_edits).made
 
 
 def test_a_value_without_any_of_its_variables_is_left_out() -> None:
@@ -41,6 +50,7 @@ def test_a_value_without_any_of_its_variables_is_left_out() -> None:
 def test_no_claim_ends_a_field() -> None:
     assert made("%{claim:tenant}", tenant="a\r\nx-admin: 1")[0] == b"a%0D%0Ax-admin: 1"
     assert made("%{claim:tenant}", tenant="Größe")[0] == b"Gr%C3%B6%C3%9Fe"
+    assert made("%{claim:tenant}", tenant="100% a\n")[0] == b"100%25 a%0A"
     assert made("%{claim:tenant}", tenant=" a ")[0] == b"a"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from dataplane.proxy.http1.request import is_cacheable, read_request
+from dataplane.proxy.http1.request import copy_head, is_cacheable, read_request
 from dataplane.proxy.messages import CHUNKED, SERVER, BadRequest, Request
 from dataplane.proxy.trust import Peer
 
@@ -342,3 +342,24 @@ def test_nonsense_of_trusted_peers_is_ignored() -> None:
 def test_looking_a_field_up() -> None:
     request = read(HOST, passing=[b"\r\nX-Key: ", b"a", b"\r\nX-KEY: ", b"b", b"\r\nX-Keys: ", b"c"])
     assert request.field("x-key") == "a, b" and request.field("x-none") == ""
+
+
+def test_requests_with_one_head_share_the_fields_that_were_looked_up() -> None:
+    known = read(HOST, (b"Via", b"1.1 a"), passing=[b"\r\nX-A: ", b"1", b"\r\nx-a: ", b"2"])
+    assert known.listed_field("x-a") == "1, 2"
+    first, second = copy_head(known), copy_head(known)
+    assert (first.listed_field("x-a"), first.listed_field("via"), first.listed_field("x-b")) == (
+        "1, 2",
+        "1.1 a",
+        None,
+    )
+    assert first.values is second.values
+    assert second.values == {"x-a": "1, 2", "via": "1.1 a", "x-b": None}
+
+
+def test_the_fields_kept_for_a_head_are_bounded() -> None:
+    request = copy_head(read(HOST, passing=[b"\r\nX-A: ", b"1"]))
+    for number in range(1000):
+        assert request.listed_field(f"x-{number}") is None
+    assert request.values is not None and len(request.values) <= 64
+    assert request.listed_field("x-a") == "1"
