@@ -191,6 +191,7 @@ async def running(
             store=store,
             dashboard=settings.dashboard,
             refresh_ttl=settings.refresh_token_ttl,
+            traffic_history=settings.traffic_history,
         )
         if streams is not None:  # without open streams it is false
             parts.streams = streams
@@ -201,6 +202,7 @@ async def running(
         stack.callback(logger.info, "control plane stopped")
         await stack.enter_async_context(background(watcher.run(), failed))
         await stack.enter_async_context(background(parts.observer.run(), failed))
+        await stack.enter_async_context(background(parts.traffic.record(), failed))
         links = Links(fleet, PeerLink(secret_of_peers, name, _link_tls(settings)))
         membership, member = StoredMembership(commands.executor), member_of(settings)
         peers = Peers(store, membership, fleet, name, member=member, links=links)

@@ -323,6 +323,9 @@ class Settings(BaseSettings):
 
     dashboard: bool = True
     """Serve the dashboard at / of the admin API; browsers log in there with the users of the gateway."""
+    traffic_history: Annotated[int, Field(ge=0, le=21_600)] = 3600
+    """Seconds of traffic that are recorded, in memory, a sample every 10 seconds; data planes report it as often also
+    while nobody watches. 0: none."""
 
     debug: bool = False
     """Log at debug level; overrides LOG_LEVEL."""

@@ -15,6 +15,7 @@ from controlplane.api.problems import HttpError, starting
 from controlplane.api.recorder import RequestRecord
 from controlplane.api.streams import Streams
 from controlplane.api.traffic_feed import TrafficFeed
+from controlplane.api.traffic_history import HOUR, TrafficHistory
 from controlplane.commands.commands import Commands
 from controlplane.discovery.counts import DiscoveryCounts
 from controlplane.distribute.guard import WHAT_TO_DO
@@ -84,6 +85,8 @@ class Parts:
     """Serve the dashboard at /, and accept its cookie."""
     refresh_ttl: int = 86_400
     """Seconds for which a browser keeps the token that renews its session."""
+    traffic_history: float = HOUR
+    """Seconds of traffic that are kept."""
     waiting: Waiting = field(init=False)
     """Shared, so that a thousand waits are checked together."""
     observer: Observer = field(init=False)
@@ -95,7 +98,8 @@ class Parts:
     def __post_init__(self) -> None:
         self.waiting = Waiting(self.watcher, self.fleet)
         self.observer = Observer(self.watcher, self.fleet, self.events)
-        self.traffic = TrafficFeed(self.watcher, self.fleet, lambda: self.observer.services.open)
+        history = TrafficHistory(self.traffic_history)
+        self.traffic = TrafficFeed(self.watcher, self.fleet, lambda: self.observer.services.open, history)
         board = Board(self.watcher, self.fleet, self.version)
         self.broadcast = Broadcast(board, self.watcher, self.fleet, self.traffic)
 

@@ -25,6 +25,12 @@ WATCHES = 10.0
 SHORTEST_TRAFFIC = 2.0
 """Shortest interval between two reports on the traffic, in seconds."""
 
+RECORDED_PER_SECOND = 20
+"""Reports on the traffic a second that are asked for while nobody watches, for its history."""
+
+LONGEST_RECORDED = 60.0
+"""Longest interval between two of them of a data plane, in seconds."""
+
 TELLERS = 2
 """Number of data planes that are asked to report every probe, for the times that are shown."""
 
@@ -51,6 +57,8 @@ class Demand:
         self._tellers: tuple[str, ...] = ()
         self._looks_until = -math.inf
         self._watches_until = -math.inf
+        self.records = 0.0
+        """Seconds between two reports on the traffic while nobody watches; 0: none."""
         self._told: tuple[float, tuple[str, ...], bool, float] = (1.0, (), True, 0.0)
 
     def come(self, node: str) -> None:
@@ -81,7 +89,11 @@ class Demand:
 
     def traffic(self, now: float) -> float:
         """Seconds between two reports on the traffic; 0: none are asked for."""
-        return max(SHORTEST_TRAFFIC, self._pace) if self.watches(now) else 0.0
+        if self.watches(now):
+            return max(SHORTEST_TRAFFIC, self._pace)
+        if not self.records:
+            return 0.0
+        return max(self.records, min(LONGEST_RECORDED, self._pace * PER_SECOND / RECORDED_PER_SECOND))
 
     def details(self, now: float) -> bool:
         """Whether details are asked for."""

@@ -229,6 +229,11 @@ class Fleet:
         self._demand.watch(self._now())
         self.settle_demand()
 
+    def record_traffic(self, every: float) -> None:
+        """Have data planes report their traffic also while nobody watches, every so many seconds or less often."""
+        self._demand.records = every
+        self.settle_demand()
+
     @property
     def watches(self) -> bool:
         """Whether it is watched here."""
@@ -244,7 +249,7 @@ class Fleet:
 
     @property
     def traffic_every(self) -> float:
-        """Seconds between two reports of a data plane on its traffic; 0: it is not watched."""
+        """Seconds between two reports of a data plane on its traffic; 0: it is neither watched nor recorded."""
         return self._demand.traffic(self._now())
 
     def settle_demand(self) -> None:

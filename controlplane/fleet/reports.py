@@ -138,6 +138,38 @@ class ServiceTraffic(NamedTuple):
     """Those that an instance did not answer properly."""
 
 
+class RefusalTraffic(NamedTuple):
+    """Requests that were not served for one reason within a report's time."""
+
+    route: str
+    """Empty for requests without a route, and for those that an instance did not answer properly."""
+    service_name: str
+    """The service whose instance did not answer properly; empty for refusals."""
+    decision: str
+    requests: int
+
+
+class LimitTraffic(NamedTuple):
+    """Requests that one limit refused within a report's time."""
+
+    name: str
+    refused: int
+    shadowed: int
+    """Those that it would have refused, were it enforced."""
+
+
+class InstanceTraffic(NamedTuple):
+    """Requests whose last attempt one instance got within a report's time."""
+
+    service_name: str
+    instance_id: str
+    requests: int
+    errors: int
+    """Those that were answered with a status from 500."""
+    ejected_by: int
+    """Workers that have ejected it."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrafficReport:
     """The traffic of one data plane during the last `seconds`."""
@@ -154,6 +186,9 @@ class TrafficReport:
     connections: int = 0
     memory: int = 0
     """Resident bytes of all processes; 0: unknown."""
+    refusals: tuple[RefusalTraffic, ...] = ()
+    limits: tuple[LimitTraffic, ...] = ()
+    instances: tuple[InstanceTraffic, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

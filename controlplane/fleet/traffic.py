@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from controlplane.fleet.reports import NodeState, TrafficReport
+from controlplane.fleet.traffic_details import Details
 
 UNBOUNDED = float("inf")
 
@@ -64,6 +65,7 @@ class FleetTraffic:
     """Those with requests, the busiest first."""
     routes: tuple[tuple[str, Rates], ...]
     """Likewise; the empty name stands for requests without a route."""
+    details: Details = field(default_factory=Details)
 
 
 @dataclass(slots=True)
@@ -82,6 +84,7 @@ class Adding:
         self._routes: dict[str, list[float]] = {}
         self._services: dict[str, _Service] = defaultdict(_Service)
         self._latency: dict[float, float] = defaultdict(float)
+        self._details = Details()
 
     def add(self, state: NodeState) -> None:
         """One data plane."""
@@ -94,6 +97,7 @@ class Adding:
         for name, *requests in report.routes:
             _add(self._routes.setdefault(name, [0.0, 0.0, 0.0]), requests, report.seconds)
         own = self._add_services(report)
+        self._details.add(report)
         self._nodes.append(
             NodeTraffic(
                 state,
@@ -135,6 +139,7 @@ class Adding:
             tuple(sorted(self._nodes, key=lambda one: one.state.node)),
             tuple(sorted(services, key=lambda one: (-one.requests, one.name))),
             tuple(sorted(routes, key=lambda one: (-one[1].requests, one[0]))),
+            self._details,
         )
 
 

@@ -115,6 +115,41 @@ class ServiceTraffic:
 
 
 @dataclass(frozen=True, slots=True)
+class RefusalTraffic:
+    """Requests that were not served for one reason within a report's time."""
+
+    route: str
+    """Empty for requests without a route, and for those that an instance did not answer properly."""
+    service: str
+    """The service whose instance did not answer properly; empty for refusals."""
+    decision: str
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class LimitTraffic:
+    """Requests that one limit refused within a report's time."""
+
+    name: str
+    refused: int
+    shadowed: int
+    """Those that it would have refused, were it enforced."""
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceTraffic:
+    """Requests whose last attempt one instance got within a report's time."""
+
+    service: str
+    id: str
+    requests: int
+    errors: int
+    """Those that were answered with a status from 500."""
+    ejected_by: int
+    """Workers that have ejected it, as of now."""
+
+
+@dataclass(frozen=True, slots=True)
 class TrafficStats:
     """The traffic of the node during the last `seconds`. Live figures: a lost report is not repeated."""
 
@@ -131,6 +166,10 @@ class TrafficStats:
     connections: int
     memory: int
     """Resident bytes of all processes."""
+    refusals: tuple[RefusalTraffic, ...] = ()
+    """The most frequent first; so with limits and instances, and ejected instances before all others."""
+    limits: tuple[LimitTraffic, ...] = ()
+    instances: tuple[InstanceTraffic, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from dataplane.observe.lines import JsonLines, Lines
 from dataplane.observe.stats import LATENCY_BOUNDS, STATUS_CLASSES
 from dataplane.proxy.exchange import Exchange
 from dataplane.proxy.fields.trace import ALWAYS, own_id
+from dataplane.proxy.pool import Endpoint
 
 UPSTREAM_ERRORS = frozenset({"unavailable", "bad_response", "timed_out"})
 """Decisions that an instance caused."""
@@ -38,6 +39,8 @@ class Recorder:
         self._upstream_errors: dict[tuple[str, str], int] = {}
         self._retries: dict[str, int] = {}
         self._shadowed: dict[str, int] = {}
+        self._instances: dict[Endpoint, list[int]] = {}
+        """Requests, and those with a status from 500."""
         self._dropped = 0
 
     def finished(self, exchange: Exchange) -> None:
@@ -56,6 +59,14 @@ class Recorder:
                 latency = self._latency[service] = _NO_LATENCY.copy()
             latency[bisect_left(LATENCY_BOUNDS, seconds)] += 1
             latency[-1] += seconds
+        endpoint = exchange.endpoint
+        if endpoint is not None:
+            pair = self._instances.get(endpoint)
+            if pair is None:
+                pair = self._instances[endpoint] = [0, 0]
+            pair[0] += 1
+            if exchange.status >= 500:
+                pair[1] += 1
         if exchange.attempts > 1:
             retries = self._retries.get(service, 0)
             self._retries[service] = retries + exchange.attempts - 1
@@ -81,10 +92,11 @@ class Recorder:
             "upstream_errors": [(*key, count) for key, count in self._upstream_errors.items()],
             "retries": self._retries,
             "shadowed": self._shadowed,
+            "instances": [(one.instance.service, one.id, *pair) for one, pair in self._instances.items()],
             "access_log_drops": self._dropped - before,
         }
         self._requests, self._latency, self._refusals, self._upstream_errors = {}, {}, {}, {}
-        self._retries, self._shadowed = {}, {}
+        self._retries, self._shadowed, self._instances = {}, {}, {}
         return report
 
     def _flush(self) -> int:

@@ -42,6 +42,8 @@ MAX_AWAY = 1000
 """Most limits without an owner, or without Redis, taken from one worker."""
 MAX_EJECTED = 10_000
 """Most ejected instances taken from one worker."""
+MAX_INSTANCES = 10_000
+"""Most instances whose requests are counted between two reports on the traffic."""
 _NOTHING: Mapping[str, object] = {}
 _WORSE = {"closed": 0, "half_open": 1, "open": 2}
 
@@ -168,6 +170,7 @@ class NodeStats:
         self._active: dict[int, list[tuple[str, str, int]]] = {}
         self._ejected: dict[int, list[str]] = {}
         self._away: dict[int, list[str]] = {}
+        self._by_instance: dict[tuple[str, str], list[int]] = {}
         self._past: dict[str, CircuitStats] = {}
         """Counters of workers that ended."""
 
@@ -193,6 +196,11 @@ class NodeStats:
         """How many workers have ejected an instance, by "<service>/<id>"."""
         return dict(sorted(Counter(name for names in self._ejected.values() for name in names).items()))
 
+    def take_instances(self) -> dict[tuple[str, str], list[int]]:
+        """Requests since the last call by service and instance, and those of them with a status from 500."""
+        found, self._by_instance = self._by_instance, {}
+        return found
+
     def take(self, worker: int, report: Mapping[str, Any]) -> None:
         """Add a worker's frame. Raises LookupError, TypeError or ValueError for an invalid one."""
         circuits = [_circuit(*circuit) for circuit in report["circuits"]]
@@ -204,7 +212,19 @@ class NodeStats:
         self._ejected[worker] = [str(instance) for instance in report["ejected"][:MAX_EJECTED]]
         self._away[worker] = [str(limit) for limit in report.get("away", ())[:MAX_AWAY]]
         self._circuits.setdefault(worker, {}).update((circuit.service, circuit) for circuit in circuits)
+        self._count_instances(report.get("instances", ()))
         self.totals.add(report)
+
+    def _count_instances(self, reports: Iterable[Any]) -> None:
+        known = self._by_instance
+        for service, identity, requests, errors in reports:
+            key = str(service), str(identity)
+            counts = known.get(key)
+            if counts is not None:
+                counts[0] += int(requests)
+                counts[1] += int(errors)
+            elif len(known) < MAX_INSTANCES:
+                known[key] = [int(requests), int(errors)]
 
     def end(self, worker: int) -> None:
         """A worker has ended: its breakers and buckets are gone, its counters stay."""

@@ -27,6 +27,10 @@ class TotalShape(Shape):
     error_share: Share
     p50: Seconds
     p99: Seconds
+    refusals: Annotated[
+        dict[str, float],
+        Field(description="Requests that were refused or failed, a second, by decision."),
+    ]
 
 
 class DataplaneTrafficShape(Shape):
@@ -55,8 +59,34 @@ class DataplaneTrafficShape(Shape):
     memory_bytes: Annotated[int | None, Field(description="Resident memory of all its processes.")]
 
 
+class InstanceTrafficShape(Shape):
+    """An instance on the map of traffic."""
+
+    instance_id: str
+    status: Annotated[
+        Literal["starting", "healthy", "unhealthy", "draining"], Field(description="The fleet's verdict.")
+    ]
+    requests_per_second: Annotated[
+        float, Field(description="Requests whose last attempt it got, a second; 0 of older data planes.")
+    ]
+    error_share: Share
+    ejected_at: Annotated[
+        int, Field(description="Data planes that send it no requests for a while because it kept failing.")
+    ]
+
+
+class LimitTrafficShape(Shape):
+    """A limit that refused requests."""
+
+    name: str
+    refused_per_second: Rate
+    shadowed_per_second: Annotated[
+        float, Field(description="Those that it would have refused, were it enforced, a second.")
+    ]
+
+
 class ServiceTrafficShape(Shape):
-    """A service with requests, or with a breaker that is not closed."""
+    """A service with requests, with a breaker that is not closed, or with an ejected instance."""
 
     service_name: str
     requests_per_second: Annotated[float, Field(description="Requests that were forwarded, a second.")]
@@ -74,6 +104,18 @@ class ServiceTrafficShape(Shape):
     ]
     healthy: Annotated[int, Field(description="Healthy instances.")]
     total: Annotated[int, Field(description="Instances.")]
+    failures: Annotated[
+        dict[str, float],
+        Field(description="Requests that an instance did not answer properly, a second, by decision."),
+    ]
+    ejected: Annotated[int, Field(description="Instances that a data plane has ejected.")]
+    instances: Annotated[
+        list[InstanceTrafficShape],
+        Field(
+            description="Those in trouble first, then the busiest; at most 12, and only of 60 services. "
+            "`GET /api/v1/traffic/services/{service}` has all."
+        ),
+    ]
 
 
 class RouteTrafficShape(Shape):
@@ -81,6 +123,14 @@ class RouteTrafficShape(Shape):
 
     name: Annotated[str, Field(description="Empty: requests that matched no route.")]
     service_name: Annotated[str | None, Field(description="The service that the route leads to.")]
+    services: Annotated[
+        list[str], Field(description="All services that it leads to, of a route with several.")
+    ]
+    rate_limits: Annotated[list[str], Field(description="Limits of the route.")]
+    refusals: Annotated[
+        dict[str, float],
+        Field(description="Refused requests a second, by the decision as in the access log."),
+    ]
     requests_per_second: Rate
     client_errors_per_second: float
     server_errors_per_second: float
@@ -97,3 +147,35 @@ class TrafficShape(Shape):
     dataplanes: Annotated[list[DataplaneTrafficShape], Field(description="Sorted by node.")]
     services: Annotated[list[ServiceTrafficShape], Field(description="The busiest first, at most 1,000.")]
     routes: Annotated[list[RouteTrafficShape], Field(description="The busiest first, at most 1,000.")]
+    limits: Annotated[
+        list[LimitTrafficShape],
+        Field(description="Limits that refused requests, the most first, at most 100."),
+    ]
+
+
+class PointShape(Shape):
+    """Figures at one moment, over the seconds before it."""
+
+    at: Moment
+    requests_per_second: Rate
+    client_errors_per_second: Annotated[
+        float, Field(description="Statuses 400 to 499, a second; 0 of a service.")
+    ]
+    server_errors_per_second: Annotated[
+        float,
+        Field(description="Statuses from 500, a second; of a service those not answered properly."),
+    ]
+    p50: Seconds
+    p99: Seconds
+
+
+class TrafficHistoryShape(Shape):
+    """The traffic of the last hour or so, as this control plane recorded it."""
+
+    step: Annotated[float, Field(description="Seconds between two points. There is none while it was down.")]
+    seconds: Annotated[float, Field(description="Seconds that are kept: `TRAFFIC_HISTORY`; 0: none.")]
+    points: Annotated[list[PointShape], Field(description="The oldest first.")]
+    refusals: Annotated[
+        dict[str, float],
+        Field(description="About how many requests were refused or failed meanwhile, by decision."),
+    ]

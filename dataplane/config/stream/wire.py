@@ -199,4 +199,24 @@ def _traffic(traffic: TrafficStats) -> status_pb2.TrafficReport:
         in_flight=traffic.in_flight,
         connections=traffic.connections,
         memory_bytes=traffic.memory,
+        refusals=[
+            status_pb2.RefusalTraffic(
+                route=one.route, service_name=one.service, decision=one.decision, requests=one.requests
+            )
+            for one in traffic.refusals
+        ],
+        limits=[
+            status_pb2.LimitTraffic(name=one.name, refused=one.refused, shadowed=one.shadowed)
+            for one in traffic.limits
+        ],
+        instances=[
+            status_pb2.InstanceTraffic(
+                service_name=one.service,
+                instance_id=one.id,
+                requests=one.requests,
+                errors=one.errors,
+                ejected_by=one.ejected_by,
+            )
+            for one in traffic.instances
+        ],
     )

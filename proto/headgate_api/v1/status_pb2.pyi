@@ -403,6 +403,9 @@ class TrafficReport(_message.Message):
     IN_FLIGHT_FIELD_NUMBER: _builtins.int
     CONNECTIONS_FIELD_NUMBER: _builtins.int
     MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    REFUSALS_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    INSTANCES_FIELD_NUMBER: _builtins.int
     seconds: _builtins.float
     requests: _builtins.int
     """Requests whose responses ended, those of left-out routes too; and responses with a status of 400 to 499, and from
@@ -426,6 +429,18 @@ class TrafficReport(_message.Message):
     def bounds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Upper bounds, in seconds, of the buckets of ServiceTraffic.latency; there is one bucket more, without a bound."""
 
+    @_builtins.property
+    def refusals(self) -> _containers.RepeatedCompositeFieldContainer[Global___RefusalTraffic]:
+        """Requests that were not served, by reason: the most frequent first, at most 500."""
+
+    @_builtins.property
+    def limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___LimitTraffic]:
+        """Limits that refused requests, likewise."""
+
+    @_builtins.property
+    def instances(self) -> _containers.RepeatedCompositeFieldContainer[Global___InstanceTraffic]:
+        """Instances that got requests, the busiest first, and ejected ones before them; at most 1,000."""
+
     def __init__(
         self,
         *,
@@ -439,14 +454,109 @@ class TrafficReport(_message.Message):
         in_flight: _builtins.int = ...,
         connections: _builtins.int = ...,
         memory_bytes: _builtins.int = ...,
+        refusals: _abc.Iterable[Global___RefusalTraffic] | None = ...,
+        limits: _abc.Iterable[Global___LimitTraffic] | None = ...,
+        instances: _abc.Iterable[Global___InstanceTraffic] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bounds", b"bounds", "client_errors", b"client_errors", "connections", b"connections", "in_flight", b"in_flight", "memory_bytes", b"memory_bytes", "requests", b"requests", "routes", b"routes", "seconds", b"seconds", "server_errors", b"server_errors", "services", b"services"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bounds", b"bounds", "client_errors", b"client_errors", "connections", b"connections", "in_flight", b"in_flight", "instances", b"instances", "limits", b"limits", "memory_bytes", b"memory_bytes", "refusals", b"refusals", "requests", b"requests", "routes", b"routes", "seconds", b"seconds", "server_errors", b"server_errors", "services", b"services"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TrafficReport: _TypeAlias = TrafficReport  # noqa: Y015
+
+@_typing.final
+class RefusalTraffic(_message.Message):
+    """Requests that the data plane refused, or that an instance did not answer properly, for one reason."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUTE_FIELD_NUMBER: _builtins.int
+    SERVICE_NAME_FIELD_NUMBER: _builtins.int
+    DECISION_FIELD_NUMBER: _builtins.int
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    route: _builtins.str
+    """The route; empty for requests without a route, and for those that an instance did not answer properly."""
+    service_name: _builtins.str
+    """The service whose instance did not answer properly; empty for refusals."""
+    decision: _builtins.str
+    """The decision as in the access log, for instance "limited"."""
+    requests: _builtins.int
+    def __init__(
+        self,
+        *,
+        route: _builtins.str = ...,
+        service_name: _builtins.str = ...,
+        decision: _builtins.str = ...,
+        requests: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "requests", b"requests", "route", b"route", "service_name", b"service_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefusalTraffic: _TypeAlias = RefusalTraffic  # noqa: Y015
+
+@_typing.final
+class LimitTraffic(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    SHADOWED_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    refused: _builtins.int
+    shadowed: _builtins.int
+    """Requests that it would have refused, were it enforced."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        refused: _builtins.int = ...,
+        shadowed: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "refused", b"refused", "shadowed", b"shadowed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LimitTraffic: _TypeAlias = LimitTraffic  # noqa: Y015
+
+@_typing.final
+class InstanceTraffic(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_NAME_FIELD_NUMBER: _builtins.int
+    INSTANCE_ID_FIELD_NUMBER: _builtins.int
+    REQUESTS_FIELD_NUMBER: _builtins.int
+    ERRORS_FIELD_NUMBER: _builtins.int
+    EJECTED_BY_FIELD_NUMBER: _builtins.int
+    service_name: _builtins.str
+    instance_id: _builtins.str
+    requests: _builtins.int
+    """Requests whose last attempt it got; and those of them that were answered with a status from 500."""
+    errors: _builtins.int
+    ejected_by: _builtins.int
+    """Workers that get it no requests for a while because it kept failing."""
+    def __init__(
+        self,
+        *,
+        service_name: _builtins.str = ...,
+        instance_id: _builtins.str = ...,
+        requests: _builtins.int = ...,
+        errors: _builtins.int = ...,
+        ejected_by: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ejected_by", b"ejected_by", "errors", b"errors", "instance_id", b"instance_id", "requests", b"requests", "service_name", b"service_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InstanceTraffic: _TypeAlias = InstanceTraffic  # noqa: Y015
 
 @_typing.final
 class RouteTraffic(_message.Message):

@@ -9,6 +9,7 @@
 - {name: ADMIN_USERNAME, value: {{ $plane.adminUsername | quote }}}
 - {name: EXPOSE_ADMIN, value: {{ $plane.exposeAdmin | quote }}}
 - {name: DASHBOARD, value: {{ $plane.dashboard.enabled | quote }}}
+- {name: TRAFFIC_HISTORY, value: {{ include "headgate.number" $plane.dashboard.history | quote }}}
 - {name: RATE_LIMIT_PER_SECOND, value: {{ include "headgate.number" .Values.dataplane.rateLimit.perSecond | quote }}}
 - {name: RATE_LIMIT_BURST, value: {{ include "headgate.number" .Values.dataplane.rateLimit.burst | quote }}}
 - {name: LIMIT_SHARE_SECONDS, value: {{ include "headgate.number" $plane.limitShareSeconds | quote }}}

@@ -29,6 +29,17 @@ def test_the_pace_keeps_the_number_of_reports(nodes: int, pace: float) -> None:
     assert nodes / pace <= PER_SECOND
 
 
+@pytest.mark.parametrize(("nodes", "every"), [(1, 10), (100, 10), (400, 20), (1000, 60), (5000, 60)])
+def test_a_history_asks_for_few_reports_on_the_traffic(nodes: int, every: float) -> None:
+    made = demand(nodes)
+    assert made.traffic(0.0) == 0.0
+    made.records = 10.0
+    assert made.traffic(0.0) == every
+    made.watch(0.0)
+    assert made.traffic(0.0) == max(SHORTEST_TRAFFIC, made.of("gw-0", 0.0).pace)
+    assert made.traffic(WATCHES) == every
+
+
 def test_few_tell_every_probe_and_others_take_their_place() -> None:
     made = demand(5)
     tellers = [number for number in range(5) if made.of(f"gw-{number}", 0.0).checks]

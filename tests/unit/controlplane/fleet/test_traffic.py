@@ -7,7 +7,16 @@ import pytest
 from controlplane.fleet.demand import WATCHES
 from controlplane.fleet.nodes import Fleet
 from controlplane.fleet.peer_updates import PeerState, UpdateReceiver, UpdateSender
-from controlplane.fleet.reports import NodeState, RouteTraffic, ServiceTraffic, StatsReport, TrafficReport
+from controlplane.fleet.reports import (
+    InstanceTraffic,
+    LimitTraffic,
+    NodeState,
+    RefusalTraffic,
+    RouteTraffic,
+    ServiceTraffic,
+    StatsReport,
+    TrafficReport,
+)
 from controlplane.fleet.traffic import UNBOUNDED, Adding, quantile, reported
 from controlplane.rpc.wire import peer_messages, report_messages
 from headgate_api.v1 import status_pb2 as pb
@@ -27,6 +36,12 @@ def report(seconds: float = 2.0, requests: int = 10, bounds: tuple[float, ...] =
         3,
         4,
         5,
+        (RefusalTraffic("orders", "", "limited", 2), RefusalTraffic("", "orders", "timed_out", 4)),
+        (LimitTraffic("per-caller", 2, 1),),
+        (
+            InstanceTraffic("orders", "orders-1", requests, 2, 1),
+            InstanceTraffic("orders", "orders-2", 1, 0, 0),
+        ),
     )
 
 
@@ -67,6 +82,19 @@ def test_reports_over_different_times_and_bounds_are_added() -> None:
     (service,) = found.services
     assert (service.requests, service.errors) == (15.0, 1.5)
     assert service.p99 is not None and 0.1 < service.p99 < 0.2
+
+
+def test_reasons_limits_and_instances_are_added() -> None:
+    adding = Adding()
+    for one in (state("b", report(2.0, 10)), state("a", report(4.0, 40)), state("c", None)):
+        adding.add(one)
+    found = adding.result().details
+    assert found.refusals["orders"] == {"limited": 1.5} and found.failures["orders"] == {"timed_out": 3.0}
+    assert found.reasons == {"limited": 1.5, "timed_out": 3.0}
+    limit, instance = found.limits["per-caller"], found.instances["orders"]["orders-1"]
+    assert (limit.refused, limit.shadowed) == (1.5, 0.75)
+    assert (instance.requests, instance.errors, instance.ejected_at) == (15.0, 1.5, 2)
+    assert found.ejected == {"orders": 1}
 
 
 def test_only_connected_data_planes_are_waited_for() -> None:
@@ -143,10 +171,17 @@ def test_a_report_of_nonsense_harms_nobody() -> None:
         routes=[pb.RouteTraffic(name="x" * 999, requests=2**64 - 1)] * 999,
         services=[pb.ServiceTraffic(name="orders", latency=[1, 2, 3], errors=1)],
         bounds=[float("inf")],
+        refusals=[pb.RefusalTraffic(route="x" * 999, decision="y" * 999, requests=2**64 - 1)] * 999,
+        limits=[pb.LimitTraffic(name="x" * 999)] * 999,
+        instances=[pb.InstanceTraffic(service_name="x" * 999, instance_id="y" * 999)] * 1999,
     )
+    instant = pb.StatsReport(traffic=pb.TrafficReport(seconds=1e-300, requests=7))
+    assert report_messages.stats(instant).traffic is None
     found = report_messages.stats(pb.StatsReport(traffic=crooked)).traffic
     assert found is not None and len(found.routes) == 500 and len(found.routes[0].name) == 128
     assert found.services[0].latency == ()
+    assert (len(found.refusals), len(found.limits), len(found.instances)) == (500, 500, 1000)
+    assert len(found.refusals[0].decision) == len(found.instances[0].instance_id) == 128
     adding = Adding()
     adding.add(state("a", found))
     assert adding.result().p50 is None

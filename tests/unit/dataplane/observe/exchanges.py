@@ -12,6 +12,16 @@ from dataplane.proxy.messages import Identity, Request
 REQUEST_ID = b"0123456789abcdef0123456789abcdef"
 
 
+class Place:
+    """An instance, as far as observers read it."""
+
+    def __init__(self, service: str, identity: str) -> None:
+        self.id, self.instance = identity, SimpleNamespace(service=service, id=identity)
+
+
+ORDERS_1 = Place("orders", "orders-1")
+
+
 def exchange(**fields: Any) -> Exchange:
     """A request to /orders/1 that was forwarded and answered within 3 ms."""
     request = Request()
@@ -25,7 +35,7 @@ def exchange(**fields: Any) -> Exchange:
     made.sent_at, made.ended = made.started + 0.001, made.started + 0.003
     made.status, made.decision, made.revision = 200, "forwarded", 41
     made.plan = Forwarding("orders", "orders")
-    made.endpoint = cast(Any, SimpleNamespace(id="orders-1"))
+    made.endpoint = cast(Any, ORDERS_1)
     made.identity = Identity("testuser", frozenset())
     made.received, made.sent, made.attempts = 7, 1024, 1
     for name, value in fields.items():

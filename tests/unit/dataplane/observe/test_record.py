@@ -46,6 +46,13 @@ def test_attempts_after_the_first_are_counted_by_service(recorder: Recorder) -> 
     assert recorder.report()["retries"] == {}
 
 
+def test_requests_are_counted_by_the_instance_that_got_them_last(recorder: Recorder) -> None:
+    for fields in ({}, {"status": 503}, {"status": 404}, {"endpoint": None, "status": 503}):
+        recorder.finished(exchange(**fields))
+    assert recorder.report()["instances"] == [("orders", "orders-1", 3, 1)]
+    assert recorder.report()["instances"] == []
+
+
 def test_counts_by_route_and_class(recorder: Recorder) -> None:
     for fields in ({}, {}, {"status": 404}, {"status": 503}, {"status": 0}, {"plan": None, "status": 404}):
         recorder.finished(exchange(**fields))

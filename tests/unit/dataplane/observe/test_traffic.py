@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
-from dataplane.config.reports import RouteTraffic, ServiceTraffic
+from dataplane.config.reports import (
+    InstanceTraffic,
+    LimitTraffic,
+    RefusalTraffic,
+    RouteTraffic,
+    ServiceTraffic,
+)
 from dataplane.observe.stats import LATENCY_BOUNDS, NodeStats
 from dataplane.observe.traffic import MOST_LISTED, TrafficMeter
 
@@ -13,7 +20,7 @@ LATENCIES = [0.0] * (len(LATENCY_BOUNDS) + 2)
 
 
 def frame(
-    routes: dict[str, list[int]], latency: dict[str, list[float]], errors: int = 0
+    routes: dict[str, list[int]], latency: dict[str, list[float]], errors: int = 0, **more: Any
 ) -> dict[str, object]:
     return {
         "requests": routes,
@@ -26,6 +33,7 @@ def frame(
         "connections": 4,
         "in_flight": 2,
         "ejected": [],
+        **more,
     }
 
 
@@ -81,3 +89,43 @@ def test_the_busiest_routes_are_listed_and_all_are_counted() -> None:
     assert found is not None and len(found.routes) == MOST_LISTED
     assert found.routes[0].name == f"r{MOST_LISTED + 8}"
     assert found.requests == sum(range(MOST_LISTED + 10))
+
+
+def test_refusals_and_failures_have_their_reasons() -> None:
+    meter, stats = TrafficMeter(), NodeStats()
+    stats.take(0, frame({}, {}, 5, refusals=[["orders", "limited", 100]], limited={"per-caller": 100}))
+    meter.measure(1.0, 1.0, stats, ())
+    refusals = [["orders", "limited", 4], ["", "not_found", 9], ["orders", "forbidden", 1]]
+    stats.take(0, frame({}, {}, 3, refusals=refusals, limited={"per-caller": 4}, shadowed={"trial": 2}))
+    found = meter.measure(1.0, 2.0, stats, ())
+    assert found is not None
+    assert found.refusals == (
+        RefusalTraffic("", "", "not_found", 9),
+        RefusalTraffic("orders", "", "limited", 4),
+        RefusalTraffic("", "orders", "timeout", 3),
+        RefusalTraffic("orders", "", "forbidden", 1),
+    )
+    assert found.limits == (LimitTraffic("per-caller", 4, 0), LimitTraffic("trial", 0, 2))
+
+
+def test_instances_with_their_requests_and_the_ejected_ones_first() -> None:
+    meter, stats = TrafficMeter(), NodeStats()
+    stats.take(0, frame({}, {}, instances=[["orders", "orders-1", 100, 0]]))
+    meter.measure(1.0, 1.0, stats, ())
+    for worker in (0, 1):
+        counts = [["orders", "orders-1", 5, 1], ["payments", "p-1", 9, 0]]
+        stats.take(worker, frame({}, {}, instances=counts, ejected=["orders/orders-2"]))
+    found = meter.measure(1.0, 2.0, stats, ())
+    assert found is not None
+    assert found.instances == (
+        InstanceTraffic("orders", "orders-2", 0, 0, 2),
+        InstanceTraffic("payments", "p-1", 18, 0, 0),
+        InstanceTraffic("orders", "orders-1", 10, 2, 0),
+    )
+
+
+def test_instances_are_not_gathered_while_nobody_asks() -> None:
+    meter, stats = TrafficMeter(), NodeStats()
+    stats.take(0, frame({}, {}, instances=[["orders", "orders-1", 100, 0]]))
+    meter.measure(0.0, 1.0, stats, ())
+    assert not stats.take_instances()
