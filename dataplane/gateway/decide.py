@@ -13,43 +13,33 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from random import random
 from time import time
-from typing import Final, Protocol, cast
-from zlib import crc32
+from typing import Protocol, cast
 
 from dataplane.config.table import EMPTY, Table
-from dataplane.gateway.actions import (
-    Action,
-    AddressDenied,
-    Answering,
-    OriginDenied,
-    Preflight,
-    Redirecting,
-    Splitting,
-    Unusable,
-    responding,
-)
-from dataplane.gateway.backends import Backend, Backends
-from dataplane.gateway.checks import Held, discard, keep, release, tell
+from dataplane.gateway.actions import AddressDenied, Preflight
+from dataplane.gateway.backends import Backends
+from dataplane.gateway.checks import discard, release, tell
+from dataplane.gateway.in_flight import enter
 from dataplane.gateway.limit_keys import claims_of
 from dataplane.gateway.plan import Plan
-from dataplane.gateway.policy import retry
+from dataplane.gateway.planner import Planner, claims_shown
 from dataplane.gateway.policy.authenticate import Authenticator
 from dataplane.gateway.policy.authorize import authorize
-from dataplane.gateway.policy.breaker import HalfOpenTrial, Open, Outcome, Trial
+from dataplane.gateway.policy.breaker import HalfOpenTrial, Open
 from dataplane.gateway.policy.breakers import Breakers
-from dataplane.gateway.policy.cors import Cors
-from dataplane.gateway.policy.forwarding import Forwarding
 from dataplane.gateway.policy.limiter import Limiter
 from dataplane.gateway.policy.permit import ANONYMOUS, Caller, Permit
-from dataplane.gateway.policy.resources import Limit, LimitMode, Route, Service
-from dataplane.gateway.policy.router import AMBIGUOUS_PATH, Router, upstream_path
+from dataplane.gateway.policy.resources import Limit, LimitMode, Route
+from dataplane.gateway.policy.router import AMBIGUOUS_PATH
 from dataplane.gateway.policy.sites import Sites
-from dataplane.gateway.policy.weights import Points
+from dataplane.gateway.preflights import asked_by, readable
 from dataplane.gateway.redis_checks import Asking, RedisChecks, give_back
 from dataplane.gateway.refusals import respond
 from dataplane.gateway.resets import Resets
+from dataplane.gateway.retrier import Retrier
+from dataplane.gateway.rewriting import rewritten, substitute
 from dataplane.gateway.store import NoStore, Store
-from dataplane.gateway.variables import claims_in
+from dataplane.gateway.verdicts import Verdicts
 from dataplane.proxy.entrance import Entrance
 from dataplane.proxy.errors import (
     AboutServer,
@@ -60,22 +50,11 @@ from dataplane.proxy.errors import (
     Saturated,
     TooLarge,
 )
-from dataplane.proxy.exchange import UNDECIDED, Decider, Exchange, Fields, Result
-from dataplane.proxy.messages import IDEMPOTENT, METHODS, NO_IDENTITY, SERVER, Identity, Provenance, Request
-from dataplane.proxy.normal_path import BadPath, match_form, normal_form
-from dataplane.proxy.pool import Endpoint, Pool
-from dataplane.proxy.reply import Reply, with_fields
+from dataplane.proxy.exchange import UNDECIDED, Decider, Exchange, Fields
+from dataplane.proxy.messages import NO_IDENTITY, SERVER, Identity, Provenance, Request
+from dataplane.proxy.pool import Pool
+from dataplane.proxy.reply import Reply
 from dataplane.proxy.trust import Peer, TrustedProxies, address_block
-
-_ANSWERED: Final = Result.ANSWERED
-_FAILED: Final = Result.FAILED
-_SUCCESS: Final = Outcome.SUCCESS
-_FAILURE: Final = Outcome.FAILURE
-_ABANDONED: Final = Outcome.ABANDONED
-_EXCUSED: Final = Outcome.EXCUSED
-_BLAMELESS: Final = (501, 505)
-"""Answers of an instance to a method or version that it does not know. Any caller can send one, and would open the
-breaker for all callers."""
 
 
 class Observer(Protocol):
@@ -95,6 +74,7 @@ class Gateway(Decider):
         *,
         limiter: Limiter | None = None,
         breakers: Breakers | None = None,
+        backends: Backends | None = None,
         default_limit: Limit | None = None,
         trusted: TrustedProxies | None = None,
         start: int = 0,
@@ -109,18 +89,16 @@ class Gateway(Decider):
         self._pool = pool
         self._default_limit = default_limit
         self._trusted = trusted or TrustedProxies()
-        self._chance = chance
-        self._budgets: dict[str, retry.Budget] = {}
         self._authenticator = Authenticator((), hide=self.limiter.hidden)
         self._claims: frozenset[str] = frozenset()
         """Claims that limits count by."""
         self._shown: frozenset[str] = frozenset()
         """Claims that edits of header fields have named since the start."""
-        self.backends = Backends(pool, start)
+        self.backends = backends or Backends(pool, start)
         self._plans: dict[str, Plan] = {}
-        self._points: dict[str, Points] = {}
-        """By route, how far its shares have come."""
-        self._start = start
+        self._planner = Planner(self.backends, self.limiter, default_limit, start)
+        self._retrier = Retrier(self.backends, self.breakers, pool, chance)
+        self._verdicts = Verdicts(self.backends, self.breakers)
         self.resets = Resets(self.limiter, self.breakers)
         self._table = EMPTY
         self._store: Store = NoStore()
@@ -155,19 +133,18 @@ class Gateway(Decider):
         router, sites = table.router, exchange.client.entrance.sites
         if sites is not None:
             router = cast(Sites, sites).find(request.host)
-        if router.preflights and request.method == "OPTIONS":
-            answer = self._preflight(router, exchange, request)
-            if answer is not None:
-                return answer
-        route = router.match(request.host, request.path, request.method, request)
+        method, asked = request.method, None
+        if router.preflights and method == "OPTIONS":
+            asked = asked_by(request, router)
+            if asked is not None:
+                method = asked.method
+        route = router.match(request.host, request.path, method, request)
         if type(route) is not Route:
             if request.path == SERVER:
                 return AboutServer()
             return route if table.revision else NotConfigured()
         sent_path = request.sent_path
-        if sent_path is not None and router.ambiguous(
-            request.host, sent_path, request.method, route, request
-        ):
+        if sent_path is not None and router.ambiguous(request.host, sent_path, method, route, request):
             return AMBIGUOUS_PATH
         plan = self._plans.get(route.name)
         # A port that closes still has the routes of an earlier table: their plans must not serve those of this one.
@@ -180,6 +157,8 @@ class Gateway(Decider):
             address = exchange.address = self._client(exchange.client.peer, request.provenance)
         if plan.gate is not None and not plan.gate.admits(address):
             return AddressDenied()
+        if asked is not None:
+            return asked.answer(request)
         block = address if ":" not in address else address_block(address)
         refused = plan.early.take(exchange, block, ANONYMOUS, now)
         if refused is not None:
@@ -187,29 +166,6 @@ class Gateway(Decider):
         if plan.early_in_redis is not None:
             return self._ask_early(exchange, plan, plan.early_in_redis, block, now)
         return self._identify(exchange, plan, block, now)
-
-    def _preflight(self, router: Router, exchange: Exchange, request: Request) -> object | None:
-        """The answer to a preflight, by the route that would get the request it asks for. None if the request is no
-        preflight, or the route has no CORS: it goes the way of all requests."""
-        origin, method = request.field("origin"), request.field("access-control-request-method")
-        if not origin or method not in METHODS:
-            return None
-        route = router.match(request.host, request.path, method, request)
-        if type(route) is not Route:
-            return None
-        plan = self._plans.get(route.name)
-        if plan is None or plan.route is not route:
-            plan = self._plan(route)
-        if plan.cors is None:
-            return None
-        exchange.plan = plan
-        address = exchange.address
-        if request.provenance is not None:
-            address = exchange.address = self._client(exchange.client.peer, request.provenance)
-        if plan.gate is not None and not plan.gate.admits(address):
-            return AddressDenied()
-        fields = plan.cors.preflight(origin, method, request.field("access-control-request-headers"))
-        return OriginDenied() if fields is None else Preflight(Reply.plain(204, "preflight", b"", "", fields))
 
     def _ask_early(
         self, exchange: Exchange, plan: Plan, early: RedisChecks, block: str, now: float
@@ -288,9 +244,9 @@ class Gateway(Decider):
         backend = plan.backend
         if not backend.endpoints:
             return NotRegistered(plan.service_name)
-        if plan.max_in_flight and not self._enter(exchange, backend, plan.max_in_flight):
+        if plan.max_in_flight and not enter(exchange, backend, plan.max_in_flight):
             return Saturated(plan.service_name)
-        if plan.substitutes and not _substitute(route, request):
+        if plan.substitutes and not substitute(route, request):
             return AMBIGUOUS_PATH
         trial = self.breakers.admit(plan.service_name, now)
         if isinstance(trial, Open):
@@ -308,7 +264,7 @@ class Gateway(Decider):
         exchange.attempts = 1
         exchange.decision = "forwarded"
         if plan.rewrites:
-            request.target = _rewritten(route, request)
+            request.target = rewritten(route, request)
         if plan.cors is not None:
             fields = plan.cors.response(request.field("origin"))
             exchange.response_fields = (*exchange.response_fields, *fields)
@@ -348,41 +304,12 @@ class Gateway(Decider):
 
     def retry(self, exchange: Exchange, cause: str, now: float) -> float | None:
         """Move a failed exchange to another endpoint if the retry policy allows; seconds to wait, or None."""
-        plan, before, request = cast(Plan, exchange.plan), exchange.endpoint, exchange.request
-        service = plan.service
-        assert service is not None and before is not None and request is not None
-        name, made = service.name, exchange.attempts
-        unsent = cause == retry.CONNECT
-        at_hand = not request.length or exchange.replay is not None
-        if not retry.wanted(service.retries, cause, made):
-            return None
-        if not unsent and not (
-            retry.repeatable(request.method in IDEMPOTENT, at_hand) and self.breakers.closed(name)
-        ):
-            return None
-        endpoint = plan.backend.balancer.another(exchange.address, (*exchange.tried, before))
-        if endpoint is None or not (unsent or self._takes_budget(service)):
-            return None
-        self.backends.failed(plan.backend, before, now)
-        exchange.tried = (*exchange.tried, before)
-        exchange.failures = (*exchange.failures, (now, cause))
-        exchange.attempts += 1
-        exchange.endpoint = endpoint
-        endpoint.in_flight += 1
-        before.in_flight -= 1
-        if before.leaving:
-            self._pool.settle(before)
-        return retry.wait(cause, made, self._chance())
-
-    def _takes_budget(self, service: Service) -> bool:
-        """Take one retry from the service's budget; False if there is none."""
-        budget = self._budgets.setdefault(service.name, retry.Budget())
-        return budget.take(service.retries.budget, self.breakers.requests(service.name))
+        return self._retrier.move(exchange, cause, now)
 
     def finished(self, exchange: Exchange) -> None:
         """Release what the decision took, count and log. The engine calls this exactly once for every exchange."""
         if exchange.trial is not None:
-            self._settle(exchange, exchange.ended)
+            self._verdicts.settle(exchange, exchange.ended)
         if exchange.held is not None:
             release(exchange)
         # It knows the exchange: a cycle would have to be collected.
@@ -412,7 +339,7 @@ class Gateway(Decider):
     def tunnelled(self, exchange: Exchange, now: float) -> None:
         """Settle the breaker's trial when a tunnel begins: it may outlive any window."""
         if exchange.trial is not None:
-            self._settle(exchange, now)
+            self._verdicts.settle(exchange, now)
             exchange.trial = None
 
     def refuse(self, exchange: Exchange | None, refusal: object) -> Reply:
@@ -424,37 +351,8 @@ class Gateway(Decider):
         if exchange is not None and exchange.plan is not None:
             cors = cast(Plan, exchange.plan).cors
             if cors is not None and type(refusal) is not Preflight:
-                return _readable(reply, cors, exchange)
+                return readable(reply, cors, exchange)
         return reply
-
-    def _settle(self, exchange: Exchange, now: float) -> None:
-        """Report the outcome to the breaker and the ejector. A 5xx that is no `_BLAMELESS` counts as a failure."""
-        result = exchange.result
-        if result is _ANSWERED and exchange.status < 500:
-            outcome = _SUCCESS
-        elif result is _ANSWERED:
-            outcome = _ABANDONED if exchange.status in _BLAMELESS else _FAILURE
-        else:
-            outcome = _FAILURE if result is _FAILED else _ABANDONED
-        backend, endpoint = cast(Plan, exchange.plan).backend, exchange.endpoint
-        if endpoint is not None:
-            if outcome is _FAILURE:
-                outcome = self._blame(backend, endpoint, now)
-            elif backend.ejector.streaks and outcome is _SUCCESS and not endpoint.retired:
-                backend.ejector.succeeded(endpoint.id)
-        cast(Trial, exchange.trial).settle(outcome, now)
-
-    def _blame(self, backend: Backend, endpoint: Endpoint, now: float) -> Outcome:
-        """Charge a failure to the service, or to the instance alone if it is ejected, with its failures before.
-
-        Neither an instance that has left is charged, nor another one that now has its name.
-        """
-        if endpoint.retired:
-            return _EXCUSED
-        failures = self.backends.failed(backend, endpoint, now)
-        if failures > 1:
-            self.breakers.excuse(backend.name, failures - 1, now)
-        return _EXCUSED if endpoint.id in backend.ejector.ejected else _FAILURE
 
     # --- a change
 
@@ -494,7 +392,7 @@ class Gateway(Decider):
             self._authenticator = self._authenticator.changed(table.keys, self._claims, self._shown)
         if table.services is not before.services:
             self.breakers.adopt({name: service.circuit for name, service in table.services.items()})
-            self._budgets = {name: kept for name, kept in self._budgets.items() if name in table.services}
+            self._retrier.keep(table.services)
         self.backends.change(table, table.services_changed_since(before))
         if table.limits is not before.limits:
             # After the steps that may raise: a limit that is forgotten here starts with full buckets, even if it comes
@@ -510,17 +408,9 @@ class Gateway(Decider):
         if table.services is not before.services or table.routes is not before.routes:
             # Rebuilt as routes are used.
             self._plans = {}
-            self._points = {name: kept for name, kept in self._points.items() if name in table.routes}
+            self._planner.keep(table.routes)
 
     # --- inside
-
-    def _enter(self, exchange: Exchange, backend: Backend, most: int) -> bool:
-        """One more request is under way at the service; False if the bound is reached."""
-        if backend.in_flight >= most:
-            return False
-        backend.in_flight += 1
-        keep(exchange, _InFlight(backend))
-        return True
 
     def _client(self, peer: Peer, provenance: Provenance) -> str:
         said = provenance.forwarded_for
@@ -531,84 +421,14 @@ class Gateway(Decider):
         return NoneHealthy(plan.service.name, plan.service.health_check.interval)
 
     def _plan(self, route: Route) -> Plan:
-        plan = self._plans[route.name] = self._plan_for(route, route.service)
-        forwarding = route.forwarding
-        if forwarding is not None:
-            plan.action = self._action(route, forwarding)
-            self._show(claims_in(forwarding.request_edits) | claims_in(forwarding.response_edits))
-        return plan
-
-    def _show(self, claims: frozenset[str]) -> None:
-        """Have callers keep these claims from now on."""
+        """Prepare the plan of a route for its next requests."""
+        plan = self._plans[route.name] = self._planner.plan(route, self._table.services, self._store)
+        claims = claims_shown(route)
         if not claims <= self._shown:
+            # Callers keep these claims from now on.
             self._shown |= claims
             self._authenticator = self._authenticator.changed(self._table.keys, self._claims, self._shown)
-
-    def _plan_for(self, route: Route, name: str) -> Plan:
-        service, backend = self._table.services.get(name), self.backends.get(name)
-        return Plan(route, service, backend, self._default_limit, self.limiter, self._store)
-
-    def _action(self, route: Route, forwarding: Forwarding) -> Action | None:
-        if forwarding.unusable:
-            return Answering(Unusable(forwarding.unusable))
-        if forwarding.respond is not None:
-            return responding(forwarding.respond)
-        if forwarding.redirect is not None:
-            return Redirecting(forwarding.redirect, route.prefix)
-        if not forwarding.shares:
-            return None
-        sides = [self._plan_for(route, one.service) if one.service else None for one in forwarding.shares]
-        points = self._points.get(route.name)
-        if points is None:
-            points = self._points[route.name] = Points(self._start * 0.5 + crc32(route.name.encode()) / 2**32)
-        return Splitting(sides, [one.weight for one in forwarding.shares], points, forwarding.sticky)
-
-
-class _InFlight(Held):
-    """One of the requests under way at a service that bounds them."""
-
-    __slots__ = ("_backend",)
-
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-
-    def release(self) -> None:
-        self._backend.in_flight -= 1
-
-
-def _readable(reply: Reply, cors: Cors, exchange: Exchange) -> Reply:
-    """An answer of the gateway's own, for scripts of the request's origin."""
-    request = exchange.request
-    fields = cors.response(request.field("origin")) if request is not None else []
-    if cors.varies:
-        fields.append(("vary", "Origin"))
-    return with_fields(reply, fields)
-
-
-def _rewritten(route: Route, request: Request) -> bytes:
-    path = upstream_path(route, request.path if request.sent_path is None else request.sent_path)
-    return path.encode("latin-1") + request.query
-
-
-def _substitute(route: Route, request: Request) -> bool:
-    """Put the new path into the target; False if servers differ in how they read it."""
-    try:
-        path = _substituted(route, request)
-    except BadPath:
-        return False
-    request.target = path.encode("latin-1") + request.query
-    return True
-
-
-def _substituted(route: Route, request: Request) -> str:
-    """The new path, from the path as it was sent: reserved characters stay encoded. But if the expression reads that
-    otherwise than the path that the route was matched on, the latter counts: no spelling gets around the expression.
-    """
-    path = normal_form(upstream_path(route, request.path))
-    if request.sent_path is None:
-        return path
-    kept = normal_form(upstream_path(route, request.sent_path))
-    return kept if match_form(kept) == match_form(path) else path
+        return plan
 
 
 def _allowed(route: Route, request: Request) -> tuple[str, ...]:

@@ -283,15 +283,14 @@ class GatewayTwin(Gateway):
             real._pool,
             limiter=_LimiterTwin(real.limiter, notes),
             breakers=_BreakersTwin(real.breakers, table, notes),
+            backends=_BackendsTwin(real.backends, real._pool, table, now),
             default_limit=real._default_limit,
             trusted=real._trusted,
-            start=real._start,
         )
         self.notes = notes
-        self._points = {name: points.twin() for name, points in real._points.items()}
+        self._planner = real._planner.twin(self.backends, self.limiter)
         self._redis = _RedisTwin(real._store, notes)
         self._store = self._redis
-        self.backends = _BackendsTwin(real.backends, real._pool, table, now)
         claims = frozenset(claim for limit in table.limits.values() for claim in claims_of(limit))
         self._authenticator = Authenticator(table.keys, claims=claims, hide=real.limiter.hidden)
         self._table = table

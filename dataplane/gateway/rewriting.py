@@ -1,0 +1,35 @@
+"""The path that an instance gets, where the route changes it."""
+
+from __future__ import annotations
+
+from dataplane.gateway.policy.resources import Route
+from dataplane.gateway.policy.router import upstream_path
+from dataplane.proxy.messages import Request
+from dataplane.proxy.normal_path import BadPath, match_form, normal_form
+
+
+def rewritten(route: Route, request: Request) -> bytes:
+    """The target after `rewrite`, `strip_prefix` or a fixed path."""
+    path = upstream_path(route, request.path if request.sent_path is None else request.sent_path)
+    return path.encode("latin-1") + request.query
+
+
+def substitute(route: Route, request: Request) -> bool:
+    """Put the substituted path into the target; False if servers differ in how they read it."""
+    try:
+        path = _substituted(route, request)
+    except BadPath:
+        return False
+    request.target = path.encode("latin-1") + request.query
+    return True
+
+
+def _substituted(route: Route, request: Request) -> str:
+    """The new path, from the path as it was sent: reserved characters stay encoded. But if the expression reads that
+    otherwise than the path that the route was matched on, the latter counts: no spelling gets around the expression.
+    """
+    path = normal_form(upstream_path(route, request.path))
+    if request.sent_path is None:
+        return path
+    kept = normal_form(upstream_path(route, request.sent_path))
+    return kept if match_form(kept) == match_form(path) else path
