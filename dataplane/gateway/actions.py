@@ -1,4 +1,5 @@
-"""What routes do with admitted requests other than sending them to one service: shares, own answers, redirects.
+"""What routes do with admitted requests besides sending them to one service: shares, own answers, redirects; module
+`adjusting` has the bounds and changes.
 
 Prepared with the plan of the route. A route without any of it has no action, and its requests pay nothing.
 """
@@ -78,6 +79,10 @@ class Side(Forwarding):
     """A plan that an action may put in the place of the route's own."""
 
     __slots__ = ()
+
+    def take(self, exchange: Exchange) -> object | None:
+        """As `Action.take`, for an exchange that has this plan now."""
+        raise NotImplementedError
 
     def refresh(self, backends: Backends) -> None:
         """The services have changed while a decision waited: look the own one up again."""
@@ -188,7 +193,7 @@ class Splitting(Action):
         if found is None:
             return WithoutService()
         exchange.plan = found
-        return None
+        return found.take(exchange)
 
     def refresh(self, backends: Backends) -> None:
         for each in self._sides:

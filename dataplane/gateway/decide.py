@@ -19,7 +19,6 @@ from dataplane.config.table import EMPTY, Table
 from dataplane.gateway.actions import AddressDenied, Preflight
 from dataplane.gateway.backends import Backends
 from dataplane.gateway.checks import discard, release, tell
-from dataplane.gateway.in_flight import enter
 from dataplane.gateway.limit_keys import claims_of
 from dataplane.gateway.plan import Plan
 from dataplane.gateway.planner import Planner, claims_shown
@@ -37,7 +36,6 @@ from dataplane.gateway.redis_checks import Asking, RedisChecks, give_back
 from dataplane.gateway.refusals import respond
 from dataplane.gateway.resets import Resets
 from dataplane.gateway.retrier import Retrier
-from dataplane.gateway.rewriting import rewritten, substitute
 from dataplane.gateway.store import NoStore, Store
 from dataplane.gateway.verdicts import Verdicts
 from dataplane.proxy.entrance import Entrance
@@ -47,8 +45,6 @@ from dataplane.proxy.errors import (
     NoneHealthy,
     NotConfigured,
     NotRegistered,
-    Saturated,
-    TooLarge,
 )
 from dataplane.proxy.exchange import UNDECIDED, Decider, Exchange, Fields
 from dataplane.proxy.messages import NO_IDENTITY, SERVER, Identity, Provenance, Request
@@ -230,24 +226,14 @@ class Gateway(Decider):
 
     def _forward(self, exchange: Exchange, plan: Plan, permit: Permit, now: float) -> object | None:
         """The request is admitted: choose its instance."""
-        route, request = permit.route, exchange.request
-        assert request is not None
         if plan.action is not None:
             answer = plan.action.take(exchange)
             if answer is not None:
                 return answer
             plan = cast(Plan, exchange.plan)
-        max_body = plan.max_body
-        if max_body is not None and (request.length > max_body or exchange.received > max_body):
-            return TooLarge(max_body)
-
         backend = plan.backend
         if not backend.endpoints:
             return NotRegistered(plan.service_name)
-        if plan.max_in_flight and not enter(exchange, backend, plan.max_in_flight):
-            return Saturated(plan.service_name)
-        if plan.substitutes and not substitute(route, request):
-            return AMBIGUOUS_PATH
         trial = self.breakers.admit(plan.service_name, now)
         if isinstance(trial, Open):
             return CircuitOpen(plan.service_name, trial.retry_after)
@@ -263,13 +249,10 @@ class Gateway(Decider):
         exchange.endpoint = endpoint
         exchange.attempts = 1
         exchange.decision = "forwarded"
-        if plan.rewrites:
-            request.target = rewritten(route, request)
-        if plan.cors is not None:
-            fields = plan.cors.response(request.field("origin"))
-            exchange.response_fields = (*exchange.response_fields, *fields)
+        request = exchange.request
+        assert request is not None
         if request.upgrade:
-            request.upgrade = _allowed(route, request)
+            request.upgrade = _allowed(permit.route, request)
         return None
 
     def resume(self, asking: Asking, now: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from dataplane.gateway.actions import Action, Side
+from dataplane.gateway.adjusting import Adjusting
 from dataplane.gateway.backends import Backend, Backends
 from dataplane.gateway.checks import Checks
 from dataplane.gateway.limit_keys import needs_caller
@@ -18,6 +19,7 @@ from dataplane.gateway.policy.resources import Limit, LimitMode, Route, Service
 from dataplane.gateway.redis_checks import RedisChecks
 from dataplane.gateway.store import Store
 from dataplane.gateway.variables import prepared
+from dataplane.proxy.exchange import Exchange
 from dataplane.proxy.fields.trace import threshold
 
 _CONNECT_ONLY: Final = frozenset({retry.CONNECT})
@@ -39,7 +41,6 @@ class Plan(Side):
         "rewrites",
         "route",
         "service",
-        "substitutes",
     )
 
     def __init__(
@@ -53,7 +54,7 @@ class Plan(Side):
     ) -> None:
         super().__init__(route.name, service.name if service is not None else route.service)
         self.action: Action | None = None
-        """What happens to its requests instead of being sent to `service`."""
+        """What happens to its requests before they are sent to `service`, or instead."""
         limits = (default_limit, *route.limits) if default_limit is not None else route.limits
         early = [limit for limit in limits if not needs_caller(limit)]
         late = [limit for limit in limits if needs_caller(limit)]
@@ -80,10 +81,7 @@ class Plan(Side):
         """Answers to preflights, and fields for scripts of other origins."""
         self.gate: Gate | None = None
         """The addresses that may use the route."""
-        self.substitutes = False
-        """The new path has to be checked."""
         if forwarding is not None:
-            self.substitutes = forwarding.substitution is not None
             self.rewrites = self.rewrites or bool(forwarding.path)
             self.authority = forwarding.host.encode("latin-1")
             self.cors = forwarding.cors
@@ -106,6 +104,12 @@ class Plan(Side):
             if service.max_in_flight:
                 self.max_in_flight = worker_share(service.max_in_flight, limiter.share)
             self.replays = retries.attempts > 0 and retries.on != _CONNECT_ONLY
+        adjusting = Adjusting(route, backend, self.max_in_flight, self.cors, rewrites=self.rewrites)
+        if adjusting.needed:
+            self.action = adjusting
+
+    def take(self, exchange: Exchange) -> object | None:
+        return None if self.action is None else self.action.take(exchange)
 
     def refresh(self, backends: Backends) -> None:
         self.backend = backends.get(self.service_name)

@@ -33,9 +33,11 @@ class Planner:
         plan = self._to(route, route.service, services, store)
         forwarding = route.forwarding
         if forwarding is not None:
-            plan.action = _answering(route, forwarding)
-            if plan.action is None and forwarding.shares:
-                plan.action = self._splitting(route, forwarding, services, store)
+            action = _answering(route, forwarding)
+            if action is None and forwarding.shares:
+                action = self._splitting(route, forwarding, services, store)
+            if action is not None:
+                plan.action = action
         return plan
 
     def twin(self, backends: Backends, limiter: Limiter) -> Planner:
