@@ -36,18 +36,18 @@ from dataplane.gateway.redis_checks import Asking, RedisChecks, give_back
 from dataplane.gateway.refusals import respond
 from dataplane.gateway.resets import Resets
 from dataplane.gateway.retrier import Retrier
+from dataplane.gateway.rewriting import allowed_upgrade
 from dataplane.gateway.store import NoStore, Store
 from dataplane.gateway.verdicts import Verdicts
 from dataplane.proxy.entrance import Entrance
 from dataplane.proxy.errors import (
     AboutServer,
     CircuitOpen,
-    NoneHealthy,
     NotConfigured,
     NotRegistered,
 )
 from dataplane.proxy.exchange import UNDECIDED, Decider, Exchange, Fields
-from dataplane.proxy.messages import NO_IDENTITY, SERVER, Identity, Provenance, Request
+from dataplane.proxy.messages import NO_IDENTITY, SERVER, Identity, Provenance
 from dataplane.proxy.pool import Pool
 from dataplane.proxy.reply import Reply
 from dataplane.proxy.trust import Peer, TrustedProxies, address_block
@@ -86,10 +86,6 @@ class Gateway(Decider):
         self._default_limit = default_limit
         self._trusted = trusted or TrustedProxies()
         self._authenticator = Authenticator((), hide=self.limiter.hidden)
-        self._claims: frozenset[str] = frozenset()
-        """Claims that limits count by."""
-        self._shown: frozenset[str] = frozenset()
-        """Claims that edits of header fields have named since the start."""
         self.backends = backends or Backends(pool, start)
         self._plans: dict[str, Plan] = {}
         self._planner = Planner(self.backends, self.limiter, default_limit, start)
@@ -206,9 +202,8 @@ class Gateway(Decider):
         asked yet."""
         caller = permit.caller
         if permit.prepared is None:
-            permit.prepared = (
-                Identity(caller.subject, permit.scopes, caller.shown) if caller.subject else NO_IDENTITY
-            )
+            subject = caller.subject
+            permit.prepared = Identity(subject, permit.scopes, caller.shown) if subject else NO_IDENTITY
         exchange.identity = cast(Identity, permit.prepared)
 
         refused = plan.late.take(exchange, block, caller, now)
@@ -244,7 +239,7 @@ class Gateway(Decider):
 
         endpoint = backend.balancer.pick(exchange.address)
         if endpoint is None:
-            return self._none_healthy(plan)
+            return plan.none_healthy()
         endpoint.in_flight += 1
         exchange.endpoint = endpoint
         exchange.attempts = 1
@@ -252,7 +247,7 @@ class Gateway(Decider):
         request = exchange.request
         assert request is not None
         if request.upgrade:
-            request.upgrade = _allowed(permit.route, request)
+            request.upgrade = allowed_upgrade(permit.route, request)
         return None
 
     def resume(self, asking: Asking, now: float) -> None:
@@ -343,7 +338,7 @@ class Gateway(Decider):
         """Count limits in Redis there from now on; without it, `on_store_failure` applies to them."""
         self._store = self.resets.store = store
         self._plans = {}
-        store.want([limit.name for limit in self._limits.values() if limit.mode is LimitMode.REDIS])
+        self._want_in_redis()
 
     def store_answers(self, now: float) -> None:
         """The store answers, or answers again."""
@@ -369,10 +364,9 @@ class Gateway(Decider):
 
     def _put_in_force(self, table: Table, now: float) -> None:
         before, self._table = self._table, table
-        if table.limits is not before.limits:
-            self._claims = frozenset(claim for limit in table.limits.values() for claim in claims_of(limit))
         if table.keys is not before.keys or table.limits is not before.limits:
-            self._authenticator = self._authenticator.changed(table.keys, self._claims, self._shown)
+            claims = None if table.limits is before.limits else claims_of(table.limits.values())
+            self._authenticator = self._authenticator.changed(table.keys, claims)
         if table.services is not before.services:
             self.breakers.adopt({name: service.circuit for name, service in table.services.items()})
             self._retrier.keep(table.services)
@@ -383,7 +377,7 @@ class Gateway(Decider):
             default = self._default_limit
             self._limits = table.limits.set(default.name, default) if default else table.limits
             self.limiter.adopt(self._limits, now)
-            self._store.want([name for name, limit in self._limits.items() if limit.mode is LimitMode.REDIS])
+            self._want_in_redis()
         if table.sites is not before.sites:
             for port, entrance in self.entrances.items():
                 # The connections of a port that closes are served as before.
@@ -395,25 +389,15 @@ class Gateway(Decider):
 
     # --- inside
 
+    def _want_in_redis(self) -> None:
+        self._store.want([name for name, limit in self._limits.items() if limit.mode is LimitMode.REDIS])
+
     def _client(self, peer: Peer, provenance: Provenance) -> str:
         said = provenance.forwarded_for
         return peer.address if said is None else self._trusted.client(peer, said.decode("latin-1"))
 
-    def _none_healthy(self, plan: Plan) -> NoneHealthy:
-        assert plan.service is not None
-        return NoneHealthy(plan.service.name, plan.service.health_check.interval)
-
     def _plan(self, route: Route) -> Plan:
         """Prepare the plan of a route for its next requests."""
+        self._authenticator = self._authenticator.showing(claims_shown(route))
         plan = self._plans[route.name] = self._planner.plan(route, self._table.services, self._store)
-        claims = claims_shown(route)
-        if not claims <= self._shown:
-            # Callers keep these claims from now on.
-            self._shown |= claims
-            self._authenticator = self._authenticator.changed(self._table.keys, self._claims, self._shown)
         return plan
-
-
-def _allowed(route: Route, request: Request) -> tuple[str, ...]:
-    """The first of the protocols offered that the route lists, or none: instances are offered one."""
-    return tuple(protocol for protocol in request.upgrade if protocol in route.upgrades)[:1]

@@ -7,7 +7,7 @@ the same key.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from dataplane.gateway.policy.authenticate import canonical
@@ -141,10 +141,12 @@ def needs_caller(limit: Limit) -> bool:
     return any(part == "subject" or part.startswith(LimitKey.OF_CLAIM) for part in limit.key)
 
 
-def claims_of(limit: Limit) -> list[str]:
-    """The claims that a limit counts by."""
+def claims_of(limits: Iterable[Limit]) -> frozenset[str]:
+    """The claims that limits count by."""
     start = len(LimitKey.OF_CLAIM)
-    return [part[start:] for part in limit.key if part.startswith(LimitKey.OF_CLAIM)]
+    return frozenset(
+        part[start:] for limit in limits for part in limit.key if part.startswith(LimitKey.OF_CLAIM)
+    )
 
 
 def _single(part: str, limit: Limit, route: str, hide: Hide) -> KeyMaker:

@@ -19,6 +19,7 @@ from dataplane.gateway.policy.resources import Limit, LimitMode, Route, Service
 from dataplane.gateway.redis_checks import RedisChecks
 from dataplane.gateway.store import Store
 from dataplane.gateway.variables import prepared
+from dataplane.proxy.errors import NoneHealthy
 from dataplane.proxy.exchange import Exchange
 from dataplane.proxy.fields.trace import threshold
 
@@ -110,6 +111,11 @@ class Plan(Side):
 
     def take(self, exchange: Exchange) -> object | None:
         return None if self.action is None else self.action.take(exchange)
+
+    def none_healthy(self) -> NoneHealthy:
+        """The refusal while no instance of its service takes requests."""
+        assert self.service is not None
+        return NoneHealthy(self.service.name, self.service.health_check.interval)
 
     def refresh(self, backends: Backends) -> None:
         self.backend = backends.get(self.service_name)

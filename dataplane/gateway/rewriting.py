@@ -1,4 +1,4 @@
-"""The path that an instance gets, where the route changes it."""
+"""The path that an instance gets, where the route changes it, and the protocol that it is offered."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ def substitute(route: Route, request: Request) -> bool:
         return False
     request.target = path.encode("latin-1") + request.query
     return True
+
+
+def allowed_upgrade(route: Route, request: Request) -> tuple[str, ...]:
+    """The first of the protocols offered that the route lists, or none: instances are offered one."""
+    return tuple(protocol for protocol in request.upgrade if protocol in route.upgrades)[:1]
 
 
 def _substituted(route: Route, request: Request) -> str:

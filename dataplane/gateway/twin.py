@@ -291,7 +291,7 @@ class GatewayTwin(Gateway):
         self._planner = real._planner.twin(self.backends, self.limiter)
         self._redis = _RedisTwin(real._store, notes)
         self._store = self._redis
-        claims = frozenset(claim for limit in table.limits.values() for claim in claims_of(limit))
+        claims = claims_of(table.limits.values())
         self._authenticator = Authenticator(table.keys, claims=claims, hide=real.limiter.hidden)
         self._table = table
 

@@ -105,17 +105,23 @@ class Authenticator:
         caller = self._young.get(key) or self._old.get(key)
         return caller if caller is not None and wall_now < caller.expires else None
 
-    def changed(
-        self,
-        keys: Iterable[VerificationKey],
-        claims: frozenset[str] = frozenset(),
-        shown: frozenset[str] = frozenset(),
-    ) -> Authenticator:
-        """This authenticator, cache and all, if keys and claims are the same in any order; else a new one."""
-        keys = tuple(keys)
+    def changed(self, keys: Iterable[VerificationKey], claims: frozenset[str] | None = None) -> Authenticator:
+        """This authenticator, cache and all, if keys and claims are the same in any order; else a new one.
+
+        `claims` None: as before.
+        """
+        keys, claims = tuple(keys), self._claims if claims is None else claims
         same = len(keys) == len(self._keys) and set(keys) == set(self._keys)
-        if same and claims == self._claims and shown == self._shown:
-            return self
+        return self if same and claims == self._claims else self._with(keys, claims, self._shown)
+
+    def showing(self, claims: frozenset[str]) -> Authenticator:
+        """This authenticator, cache and all, if its callers keep these claims as they are; else a new one with which
+        they do."""
+        return self if claims <= self._shown else self._with(self._keys, self._claims, self._shown | claims)
+
+    def _with(
+        self, keys: tuple[VerificationKey, ...], claims: frozenset[str], shown: frozenset[str]
+    ) -> Authenticator:
         return Authenticator(keys, self._max_cached, self._max_bytes, claims, self._hide, shown)
 
     def _look_closer(self, authorization: str | None, wall_now: float) -> Caller | Unauthenticated:

@@ -13,7 +13,7 @@ from dataplane.gateway.policy.addresses import AddressLists
 from dataplane.gateway.policy.cors import Cors
 from dataplane.gateway.policy.forwarding import Forwarding
 from dataplane.gateway.policy.resources import Route
-from dataplane.gateway.policy.router import Router
+from dataplane.gateway.policy.router import AMBIGUOUS_PATH, Router
 from dataplane.proxy.reply import Reply
 from tests.unit.dataplane.gateway.line import ALICE, BASE, Line, orders
 
@@ -125,3 +125,13 @@ def test_lists_of_addresses_are_a_guard_of_the_path() -> None:
     line = Line(*BASE, UnlinkedRoute(guarded), UnlinkedRoute(Route("b", "orders", prefix="/", public=True)))
     refusal, exchange = line.ask("/%24a/x", address="10.1.2.3")
     assert line.gateway.refuse(exchange, refusal).status == 400
+
+
+def test_a_preflight_is_refused_where_its_request_would_be() -> None:
+    """An instance may read the path otherwise than the route that answers the preflight."""
+    public = Route("reports", "orders", path="/orders/$a", public=True, forwarding=Forwarding(cors=RULES))
+    line = Line(*BASE, shop(), UnlinkedRoute(public))
+    assert isinstance(line.ask("/orders/$a", *ASK, method=b"OPTIONS")[0], Preflight)
+    for method, said in ((b"PUT", ASK[:1]), (b"OPTIONS", ASK)):
+        refusal, exchange = line.ask("/orders/%24a", *said, method=method)
+        assert refusal is AMBIGUOUS_PATH and exchange.plan is None

@@ -95,7 +95,7 @@ def test_what_needs_a_caller() -> None:
         True,
         True,
     ]
-    assert claims_of(limit(key=("claim:a", "address", "claim:b:c"))) == ["a", "b:c"]
+    assert claims_of([limit(key=("claim:a", "address", "claim:b:c"))]) == {"a", "b:c"}
 
 
 # --- all of them, or none

@@ -10,13 +10,14 @@ import pytest
 
 from dataplane.config.table import Item, UnlinkedRoute
 from dataplane.gateway.actions import Redirected, Responded, WithoutService
+from dataplane.gateway.plan import Plan
 from dataplane.gateway.policy.expressions import compiled
 from dataplane.gateway.policy.forwarding import Forwarding, Redirect, Respond, Share, Sticky, Substitution
 from dataplane.gateway.policy.resources import Instance, Limit, LimitKey, Route, Service
 from dataplane.gateway.policy.router import AMBIGUOUS_PATH
 from dataplane.gateway.refusals import respond
 from dataplane.proxy.exchange import Exchange
-from tests.unit.dataplane.gateway.line import Line, sent
+from tests.unit.dataplane.gateway.line import ALICE, BASE, PUBLIC, Line, orders, sent
 
 SERVICES: tuple[Item, ...] = tuple(
     item for name in ("v1", "v2", "v3") for item in (Service(name), Instance(name, "1", "127.0.0.1", 80))
@@ -241,3 +242,11 @@ def test_a_share_without_service_is_told() -> None:
     refusal, _ = Line(split(("", 1))).ask("/")
     assert isinstance(refusal, WithoutService)
     assert respond(refusal).decision == "without_service"
+
+
+def test_a_plain_route_pays_for_no_action() -> None:
+    for route in (PUBLIC, orders(), orders(timeout=3.0, trace_sampling=0.5)):
+        _, exchange = Line(*BASE, route).ask(token=ALICE)
+        assert isinstance(exchange.plan, Plan) and exchange.plan.action is None
+    _, exchange = Line(*BASE, orders(max_body_bytes=10)).ask(token=ALICE)
+    assert isinstance(exchange.plan, Plan) and exchange.plan.action is not None
