@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import NoReturn
 
 _EXTRA = ("httpx", "rich", "typer", "yaml")
+_NAME = "headgate"
+"""In usage, and in the variables by which shells ask for completions: also with `python -m headgate.cli`."""
 
 
 def main() -> None:
@@ -40,8 +42,8 @@ def main() -> None:
         from headgate.cli.colons import kept_together
 
         with kept_together(os.environ):
-            app()
-    app()
+            app(prog_name=_NAME)
+    app(prog_name=_NAME)
 
 
 def _end(number: int, _: object) -> NoReturn:
