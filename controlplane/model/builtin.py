@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from controlplane.model.access import ADMIN, READ, TAP
-from controlplane.model.expressions import compiled
 from controlplane.model.listener import DEFAULT
 from controlplane.model.resource_index import ResourceIndex
 from controlplane.model.resources import Resource, ResourceId, Route, Service
+from headgate_api.expressions import compiled
 
 _GATEWAY = "the gateway no longer routes /api/v1 to the admin API"
 

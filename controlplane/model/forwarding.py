@@ -9,9 +9,10 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from controlplane.model.base import Part
-from controlplane.model.expressions import Expression, compiled
+from controlplane.model.expressions import Expression
 from controlplane.model.fields import COOKIE, HEADER, VISIBLE, HostName, Name, PathText, Prefix, pattern
 from controlplane.model.problems import Problem
+from headgate_api.expressions import compiled
 
 TARGETS: Final = ("service_name", "services", "respond", "redirect")
 """Fields of a route of which exactly one is set."""

@@ -10,7 +10,7 @@ from typing import Any, Final
 from dataplane.config.decode.checker import Checker
 from dataplane.gateway.policy.addresses import AddressLists, Network
 from dataplane.gateway.policy.cors import Cors
-from dataplane.gateway.policy.expressions import compiled
+from headgate_api.expressions import compiled
 from headgate_api.v1 import resources_pb2 as pb
 
 _ORIGIN: Final = re.compile(r"\*|[a-z][a-z0-9+.-]{0,31}://(\*\.)?[a-z0-9._:\[\]-]{1,253}")

@@ -13,8 +13,8 @@ from dataplane.config.decode.checker import Checker
 from dataplane.config.decode.cors import read_addresses, read_cors
 from dataplane.config.decode.edits import OF_REQUESTS, OF_RESPONSES, read_edits
 from dataplane.config.decode.words import HOST
-from dataplane.gateway.policy.expressions import compiled
 from dataplane.gateway.policy.forwarding import Forwarding, Redirect, Respond, Share, Sticky, Substitution
+from headgate_api.expressions import compiled
 from headgate_api.v1 import resources_pb2 as pb
 
 _STATUSES = (301, 302, 303, 307, 308)

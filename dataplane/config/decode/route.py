@@ -12,8 +12,8 @@ from dataplane.config.decode.words import ROUTE_HOST, SCOPE
 from dataplane.config.table import UnlinkedRoute
 from dataplane.gateway.policy import resources as policy
 from dataplane.gateway.policy.conditions import Condition, Conditions
-from dataplane.gateway.policy.expressions import compiled
 from dataplane.gateway.policy.forwarding import Forwarding
+from headgate_api.expressions import compiled
 from headgate_api.v1 import resources_pb2 as pb
 
 _UPGRADE = re.compile(r"(?!(?:h2c|http|tls)(?:/|$))[a-z0-9!#$%&'*+.^_`|~/-]{1,65}")

@@ -11,12 +11,12 @@ import pytest
 from dataplane.config.table import Item, UnlinkedRoute
 from dataplane.gateway.actions import Redirected, Responded, WithoutService
 from dataplane.gateway.plan import Plan
-from dataplane.gateway.policy.expressions import compiled
 from dataplane.gateway.policy.forwarding import Forwarding, Redirect, Respond, Share, Sticky, Substitution
 from dataplane.gateway.policy.resources import Instance, Limit, LimitKey, Route, Service
 from dataplane.gateway.policy.router import AMBIGUOUS_PATH
 from dataplane.gateway.refusals import respond
 from dataplane.proxy.exchange import Exchange
+from headgate_api.expressions import compiled
 from tests.unit.dataplane.gateway.line import ALICE, BASE, PUBLIC, Line, orders, sent
 
 SERVICES: tuple[Item, ...] = tuple(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dataplane.gateway.policy.conditions import Condition, Conditions
-from dataplane.gateway.policy.expressions import compiled
+from headgate_api.expressions import compiled
 
 
 class Asked:

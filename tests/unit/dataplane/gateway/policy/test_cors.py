@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from dataplane.gateway.policy.cors import Cors
-from dataplane.gateway.policy.expressions import compiled
+from headgate_api.expressions import compiled
 
 A = "https://a.example"
 

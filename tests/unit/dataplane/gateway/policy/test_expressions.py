@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from dataplane.gateway.policy.expressions import compiled, literal, whole
+from dataplane.gateway.policy.expressions import literal, whole
 from dataplane.gateway.policy.resources import Route
 from dataplane.gateway.policy.router import Router
+from headgate_api.expressions import compiled
 
 
 @pytest.mark.parametrize(
