@@ -295,7 +295,7 @@ def test_outputs_that_lack_characters(home: Path, encoding: str) -> None:
         "import sys, headgate.cli as cli, headgate.cli.app as app\n"
         "from headgate.cli import render\n"
         f"value = {value!r}\n"
-        "def show():\n"
+        "def show(prog_name):\n"
         "    getattr(render, sys.argv[1])(value if 'line' not in sys.argv[1] else value['a'])\n"
         "app.app = show\ncli.main()"
     )
