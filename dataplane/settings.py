@@ -90,6 +90,10 @@ class Settings(BaseSettings):
     """Client certificate presented to instances that ask for one, PEM; with UPSTREAM_KEY. Read again like TLS_CERTS."""
     upstream_key: Path | None = None
     """Its unencrypted private key."""
+    certificate_dir: Path | None = None
+    """Folder below which certificates of the configuration may name files (`files`), which are read again on SIGHUP and
+    when they change. Nothing outside it is read, whatever links in it lead to. Without it, such a configuration is
+    rejected."""
     status_listen: Address = "127.0.0.1:8001"
     """Health, readiness, metrics and the applied configuration of this node, without authentication."""
     node: NodeName | None = None

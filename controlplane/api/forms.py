@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -12,10 +13,11 @@ from pydantic import create_model
 from controlplane.api.operation import Call
 from controlplane.api.shapes.base import Shape, StatusShape, VersionShape
 from controlplane.aside import FEW
+from controlplane.fleet import certificates
 from controlplane.model import stored
 from controlplane.model.listed import Listed
 from controlplane.model.merge import unkeyed
-from controlplane.model.resources import Resource
+from controlplane.model.resources import Certificate, Resource
 from controlplane.model.stored import Stamped
 
 Show = Callable[[Stamped], dict[str, object]]
@@ -76,7 +78,8 @@ class WithStatus(Form):
 
     async def show(self, call: Call) -> Show:
         status = _status(call) if self.model.DATA_PLANES else _version
-        return lambda stamped: {**stored.shown(stamped.resource), "status": status(stamped)}
+        fields = _fields_of_certificate(call) if self.kind == Certificate.KIND else stored.shown
+        return lambda stamped: {**fields(stamped.resource), "status": status(stamped)}
 
     def taken(self, document: Mapping[str, object]) -> Mapping[str, object]:
         return {name: value for name, value in document.items() if name != "status"}
@@ -111,6 +114,19 @@ def _status(call: Call) -> Callable[[Stamped], dict[str, object]]:
         return {"revision": stamped.revision, "serving": done, "connected": serving.connected}
 
     return status
+
+
+def _fields_of_certificate(call: Call) -> Callable[[Resource], dict[str, object]]:
+    """With the end of those that data planes read from files, as they report it."""
+    ends = certificates.ends(call.parts.fleet.nodes.values())
+
+    def fields(resource: Resource) -> dict[str, object]:
+        made = stored.shown(resource)
+        if made.get("files") and (end := ends.get(resource.name)):
+            made["not_after"] = datetime.fromtimestamp(end, UTC).isoformat()
+        return made
+
+    return fields
 
 
 def _version(stamped: Stamped) -> dict[str, object]:

@@ -15,6 +15,7 @@ from controlplane.api.parts import Parts
 from controlplane.api.shapes.base import moment
 from controlplane.api.shapes.server import HealthShape, ReadyShape
 from controlplane.distribute.watcher import FULL, Watcher
+from controlplane.fleet import certificates
 from controlplane.model.certificate import Certificate, ending
 from controlplane.model.discovered import State
 
@@ -54,13 +55,15 @@ def _of_the_store(parts: Parts) -> list[str]:
 
 
 def _of_certificates(parts: Parts) -> list[str]:
-    """Certificates that have ended, or end soon."""
+    """Certificates that have ended, or end soon, and those whose files a data plane cannot use."""
     current = parts.watcher.current
     stamped = current.resources.values() if current is not None else ()
     found = (one.resource for one in stamped if isinstance(one.resource, Certificate))
-    warned = [f"certificate {name!r} {detail}" for name, detail in ending(found, time.time())]
+    now = time.time()
+    warned = [f"certificate {name!r} {detail}" for name, detail in ending(found, now)]
+    warned += certificates.warnings(parts.fleet.nodes.values(), now)
     more = len(warned) - MOST_NAMED
-    return [*warned[:MOST_NAMED], *((f"and {more} more certificates that end soon",) if more > 0 else ())]
+    return [*warned[:MOST_NAMED], *((f"and {more} more warnings about certificates",) if more > 0 else ())]
 
 
 async def health(call: Call) -> Response:

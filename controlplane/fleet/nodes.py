@@ -370,7 +370,11 @@ class Fleet:
         self._touch(circuits=touched)
         # One that came after the order to end them would never be replaced.
         traffic = (stats.traffic or self._nodes[node].stats.traffic) if self.traffic_every else None
-        self._update(node, stats=replace(stats, circuits=(), resets=NO_RESETS, traffic=traffic))
+        kept = replace(stats, circuits=(), resets=NO_RESETS, traffic=traffic, certificates=None)
+        self._update(node, stats=kept)
+        if stats.certificates is not None and stats.certificates != self._nodes[node].certificates:
+            self._update(node, certificates=stats.certificates)
+            self.signals.move(node)
         self.signals.news += turned
         if stats.resets:
             # Its first answer counts: a data plane that restarted later has no buckets to reset.

@@ -191,6 +191,16 @@ class TrafficReport:
     instances: tuple[InstanceTraffic, ...] = ()
 
 
+class CertificateReport(NamedTuple):
+    """A certificate that a data plane reads from its own files."""
+
+    name: str
+    not_after: float
+    """The end of the validity of the one in use."""
+    problem: str = ""
+    """The reason why the files cannot be used as they are now; empty while they can."""
+
+
 @dataclass(frozen=True, slots=True)
 class StatsReport:
     """Counts reported by a data plane."""
@@ -204,6 +214,8 @@ class StatsReport:
     """Orders that were not reported before; `Fleet` keeps them apart from the rest: see `NodeState.resets`."""
     traffic: TrafficReport | None = None
     """The last one. None: nobody watches the traffic, or the data plane is of an older version."""
+    certificates: tuple[CertificateReport, ...] | None = None
+    """All that it reads from files; None: unchanged. `Fleet` keeps them apart: see `NodeState.certificates`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +317,8 @@ class NodeState:
     """When it said that it serves the configuration with this digest; 0 if it has served it since it connected."""
     took: float = 0.0
     """Seconds from sending it to that answer."""
+    certificates: tuple[CertificateReport, ...] = ()
+    """Those that it reads from its own files."""
 
     def has_reset(self, revision: int) -> bool:
         """Whether it has obeyed the order of this revision."""

@@ -18,13 +18,15 @@ from cryptography.hazmat.primitives.serialization import (
 from pydantic import Field, SecretStr
 from pydantic.json_schema import SkipJsonSchema
 
-from controlplane.model.base import Added, Narrows, Resource
-from controlplane.model.fields import Certificates, Name
+from controlplane.model.base import Added, Narrows, Part, Resource
+from controlplane.model.fields import Certificates, Name, RelativeFile
 from controlplane.model.problems import Problem
 
 KEYS: Final = "certificates.keys"
 """Capability of data planes that take private keys. The control plane adds it to a stream that is encrypted, and takes
 it from every other."""
+FILES: Final = "certificates.files"
+"""Capability of data planes that read certificates from their own files."""
 SOON: Final = timedelta(days=30)
 """Time before the end of a certificate from which on there are warnings."""
 
@@ -40,19 +42,35 @@ _EXAMPLE: Final = (
 )
 
 
+class CertificateFiles(Part):
+    """Files of each data plane."""
+
+    certificate: Annotated[
+        RelativeFile,
+        Field(description="Path below CERTIFICATE_DIR: the certificate itself, then its intermediates, PEM."),
+    ]
+    private_key: Annotated[
+        RelativeFile, Field(description="Path below CERTIFICATE_DIR: its unencrypted private key, PEM.")
+    ]
+
+
 class Certificate(Resource):
-    """A certificate with its chain and private key. The key is encrypted before it is stored, and never shown."""
+    """A certificate with its chain and private key, or the files of the data planes that hold them. The key is
+    encrypted before it is stored, and never shown."""
 
     KIND: ClassVar[str] = "certificate"
     PLURAL: ClassVar[str] = "certificates"
     EXAMPLE: ClassVar[Mapping[str, Any]] = {"name": "shop", "certificate": _EXAMPLE}
     SENT_AS: ClassVar[Mapping[str, str]] = {"private_key": "sealed"}
-    ADDED: ClassVar[Mapping[str, Added]] = {"certificate": Narrows(KEYS)}
+    ADDED: ClassVar[Mapping[str, Added]] = {"certificate": Narrows(KEYS), "files": Narrows(FILES)}
 
     name: Name
     certificate: Annotated[
-        Certificates, Field(description="PEM: the certificate itself, then its intermediates in order.")
-    ]
+        Certificates | None,
+        Field(
+            description="PEM: the certificate itself, then its intermediates in order. Needed, or `files`."
+        ),
+    ] = None
     private_key: Annotated[
         SecretStr | None,
         Field(
@@ -66,7 +84,15 @@ class Certificate(Resource):
         Field(
             max_length=64,
             json_schema_extra={"readOnly": True},
-            description="The end of its validity (UTC), as the certificate has it; a value that is sent is ignored.",
+            description="The end of its validity (UTC), as the certificate has it; of `files`, the earliest that a "
+            "data plane has read. A value that is sent is ignored.",
+        ),
+    ] = None
+    files: Annotated[
+        CertificateFiles | None,
+        Field(
+            description="In place of `certificate` and `private_key`: files that each data plane reads itself, again "
+            "when they change. Keys then never leave it."
         ),
     ] = None
     sealed_key: Annotated[SkipJsonSchema[SecretStr | None], Field(exclude=True)] = None
@@ -79,13 +105,13 @@ class Certificate(Resource):
 
     @property
     def public_key(self) -> bytes:
-        """The public key of the certificate."""
-        return _public(_chain(self.certificate)[0].public_key())
+        """The public key of the certificate; empty if data planes read it from files."""
+        return _public(_chain(self.certificate)[0].public_key()) if self.certificate else b""
 
     @property
-    def ends(self) -> datetime:
-        """The end of its validity."""
-        return _chain(self.certificate)[0].not_valid_after_utc
+    def ends(self) -> datetime | None:
+        """The end of its validity; None if data planes read it from files."""
+        return _chain(self.certificate)[0].not_valid_after_utc if self.certificate else None
 
     @classmethod
     def prepare(cls, fields: Mapping[str, object]) -> Mapping[str, object]:
@@ -96,8 +122,13 @@ class Certificate(Resource):
 
     @classmethod
     def rules(cls, fields: Mapping[str, object]) -> Iterable[Problem]:
-        """The chain is in order, and the key is that of the certificate."""
+        """The chain is in order, and the key is that of the certificate; files replace both."""
         pem, key = fields.get("certificate"), fields.get("private_key")
+        if (pem is None) == (fields.get("files") is None):
+            both = "must not be given together with files"
+            yield Problem("certificate", "is required, or files" if pem is None else both)
+        if key is not None and fields.get("files") is not None:
+            yield Problem("private_key", "must not be given together with files")
         chain = _chain(pem) if isinstance(pem, str) else ()
         for position, (below, above) in enumerate(pairwise(chain)):
             if below.issuer != above.subject:
@@ -120,19 +151,24 @@ def with_key(certificate: Certificate, sealed: str | None) -> Certificate:
 
 def kept_key(certificate: Certificate, stored: Resource | None) -> str | None:
     """The encrypted key that is stored, if it is that of the certificate."""
-    if not isinstance(stored, Certificate) or not stored.sealed:
+    if not isinstance(stored, Certificate) or not stored.sealed or certificate.files is not None:
         return None
     return stored.sealed if stored.public_key == certificate.public_key else None
 
 
 def ending(certificates: Iterable[Certificate], now: float) -> Iterable[tuple[str, str]]:
     """Name and warning of each certificate that has ended, or ends soon."""
-    moment = datetime.fromtimestamp(now, UTC)
     for one in certificates:
-        if one.ends <= moment:
-            yield one.name, f"expired on {one.ends:%Y-%m-%d}"
-        elif one.ends - moment < SOON:
-            yield one.name, f"expires on {one.ends:%Y-%m-%d}, in {(one.ends - moment).days} days"
+        if one.ends is not None and (detail := ending_at(one.ends, now)):
+            yield one.name, detail
+
+
+def ending_at(end: datetime, now: float) -> str:
+    """The warning about a certificate that ends at this time; empty if that is far off."""
+    moment = datetime.fromtimestamp(now, UTC)
+    if end <= moment:
+        return f"expired on {end:%Y-%m-%d}"
+    return f"expires on {end:%Y-%m-%d}, in {(end - moment).days} days" if end - moment < SOON else ""
 
 
 def _chain(pem: str) -> Sequence[x509.Certificate]:

@@ -88,6 +88,7 @@ _FORMER_METHOD = re.compile(r"[A-Z][A-Z0-9_-]{0,31}")
 UNIX: Final = "unix:"
 """A host that begins with it is a Unix socket of the data plane's node: an absolute path follows. There is no port."""
 _SOCKET = re.compile(r"(/[A-Za-z0-9._~@:+=,-]+)+")
+_FILE = re.compile(r"[A-Za-z0-9._~@+=,-]+(/[A-Za-z0-9._~@+=,-]+)*")
 LONGEST_SOCKET: Final = 107
 """Bytes of a path that the address of a socket holds (unix(7), sun_path)."""
 
@@ -193,6 +194,12 @@ def _certificates_complaint(text: str) -> str | None:
     return None
 
 
+def _file_complaint(text: str) -> str | None:
+    if not _FILE.fullmatch(text) or any(segment in (".", "..") for segment in text.split("/")):
+        return "must be a relative path like shop/tls.crt, without '.', '..' and empty segments"
+    return None
+
+
 def _network_complaint(text: str) -> str | None:
     try:
         ip_network(text)
@@ -219,6 +226,7 @@ Upgrade = Annotated[str, Field(pattern=UPGRADE), _checked(_upgrade_complaint)]
 HostName = Annotated[str, Field(max_length=253), _checked(_host_name_complaint)]
 Certificates = Annotated[str, Field(max_length=65_536), _checked(_certificates_complaint)]
 Address = Annotated[str, Field(max_length=253), _checked(_address_complaint)]
+RelativeFile = Annotated[str, Field(max_length=512), _checked(_file_complaint)]
 
 AsList = Strict(False)
 """On a tuple: a list will do (JSON has no tuples). Its members stay strict."""

@@ -66,6 +66,8 @@ class ServerCertificate:
     served: Served = field(repr=False)
     not_after: float
     """The end of its validity, Unix seconds."""
+    from_files: bool = False
+    """Whether this data plane reads it from its own files."""
 
 
 Item = (

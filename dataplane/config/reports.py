@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +173,16 @@ class TrafficStats:
     instances: tuple[InstanceTraffic, ...] = ()
 
 
+class CertificateReport(NamedTuple):
+    """A certificate that the node reads from its own files."""
+
+    name: str
+    not_after: float
+    """The end of the validity of the one in use."""
+    problem: str
+    """The reason why the files cannot be used as they are now; empty while they can."""
+
+
 @dataclass(frozen=True, slots=True)
 class StatsReport:
     """Counters, breakers and rate limit buckets of a node, at one moment."""
@@ -184,3 +195,5 @@ class StatsReport:
     """The last orders that were obeyed."""
     traffic: TrafficStats | None = None
     """Only when it is due."""
+    certificates: tuple[CertificateReport, ...] | None = None
+    """All that are read from files, by name; None: as reported before."""

@@ -45,6 +45,7 @@ QUERIES: Final[Mapping[str, str]] = {
     "headgate_redis_connected": "headgate_redis_connected == 0",
     "headgate_limit_away": "sum by (limit) (headgate_limit_away) > 0",
     "headgate_listener_open": "headgate_listener_open == 0",
+    "headgate_certificate_files_failed": "headgate_certificate_files_failed > 0",
     "headgate_certificate_not_after_seconds": "headgate_certificate_not_after_seconds - time() < 30 * 86400",
     "headgate_workers": "sum(headgate_workers)",
     "headgate_connections": "sum(headgate_connections)",
@@ -233,6 +234,15 @@ def _node(view: NodeView) -> Iterator[Metric]:
     for name, certificate in view.table.certificates.items():
         ends.add_metric([name], certificate.not_after)
     yield ends
+    broken = _gauge(
+        "certificate_files_failed",
+        "1 while the files of a certificate of the configuration cannot be used: those read last stay in use.",
+        "certificate",
+    )
+    for name, certificate in view.table.certificates.items():
+        if certificate.from_files:
+            broken.add_metric([name], name in view.certificate_problems)
+    yield broken
     yield _simple_gauge("workers", "Running workers.", view.workers)
     yield _simple_gauge("connections", "Open client connections.", view.connections)
     yield _simple_gauge(

@@ -13,7 +13,13 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeVar
 
-from dataplane.config.reports import BucketStats, CircuitStats, StatsReport, TrafficStats
+from dataplane.config.reports import (
+    BucketStats,
+    CertificateReport,
+    CircuitStats,
+    StatsReport,
+    TrafficStats,
+)
 from dataplane.gateway.policy.resources import BUILTIN
 from dataplane.observe.http_series import HttpSeries, SeriesKey
 from dataplane.observe.obeyed import ObeyedResets
@@ -292,10 +298,15 @@ class NodeStats:
         """How many workers are without the owner of a limit, or without Redis, by limit."""
         return dict(sorted(Counter(name for names in self._away.values() for name in names).items()))
 
-    def report(self, at: float, traffic: TrafficStats | None = None) -> StatsReport:
+    def report(
+        self,
+        at: float,
+        traffic: TrafficStats | None = None,
+        certificates: tuple[CertificateReport, ...] = (),
+    ) -> StatsReport:
         """The report to the control plane, at Unix time `at`."""
         counted = self.totals.total_requests, self.circuits(), self.buckets()
-        return StatsReport(at, *counted, self.resets.obeyed, traffic)
+        return StatsReport(at, *counted, self.resets.obeyed, traffic, certificates)
 
 
 def _circuit(

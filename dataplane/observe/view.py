@@ -77,6 +77,8 @@ class NodeView:
     """None where no limit is counted in Redis."""
     telemetry: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """Of OpenTelemetry, by signal: items that the collector has taken, and items that were lost."""
+    certificate_problems: Mapping[str, str] = field(default_factory=dict)
+    """The reason why the files of a certificate cannot be used as they are now, by its name."""
 
 
 def health_document(view: NodeView) -> dict[str, Any]:
@@ -139,6 +141,8 @@ def _problems(view: NodeView) -> Iterator[str]:
     for name, port, closed in view.listeners:
         if closed:
             yield f"listener {name} is not served on port {port}"
+    for name in sorted(view.certificate_problems):
+        yield f"the files of certificate {name} cannot be used: those read last stay in use"
     if view.workers < view.workers_wanted:
         yield f"{view.workers} of {view.workers_wanted} workers run"
     for circuit in view.circuits:
@@ -172,7 +176,12 @@ def config_document(view: NodeView) -> dict[str, Any]:
         **({"redis_problem": view.redis.problem} if view.redis is not None else {}),
         "listeners": {name: _listener(view, listener) for name, listener in sorted(table.listeners.items())},
         "certificates": {
-            name: {"names": list(one.served.names), "not_after": _iso(one.not_after)}
+            name: {
+                "names": list(one.served.names),
+                "not_after": _iso(one.not_after),
+                "from_files": one.from_files,
+                "problem": view.certificate_problems.get(name, ""),
+            }
             for name, one in sorted(table.certificates.items())
         },
         "routes": {name: _route(route) for name, route in sorted(table.routes.items())},

@@ -11,11 +11,13 @@ import asyncio
 import gc
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 from time import monotonic
 
 from dataplane.config.apply import Assembly
 from dataplane.config.decode import LARGE_CHANGE, NOTHING, Bundle, difference, read_part
+from dataplane.config.decode.certificate_files import FileReader
 from dataplane.config.journal import Journal
 from dataplane.config.pace import Pace
 from dataplane.config.stream import ConfigStream
@@ -43,10 +45,15 @@ class Changes:
         stream: ConfigStream,
         journal: Journal,
         ports: Ports,
+        files: FileReader | None = None,
         on_served: Callable[[bool], None] = lambda instances: None,
     ) -> None:
         """`on_served` is called before a change is acknowledged, with whether instances changed."""
         self._ports = ports
+        self.files = files or FileReader(None)
+        """Certificates that the configuration names by files."""
+        self._unread: Bundle | None = None
+        """The configuration that was rejected because of such files."""
         self._assembly = assembly
         self._prober = prober
         self._workers = workers
@@ -119,8 +126,44 @@ class Changes:
             self._written.set()
         return True
 
+    async def refresh_files(self) -> None:
+        """Serve what the files of certificates hold now. Ask for the rejected configuration, if its files are there
+        now."""
+        async with self._turn:
+            if (unread := self._unread) is not None:
+                with suppress(TableError):
+                    await self._filled(unread)
+                    self._unread = None
+                    self._stream.reconnect()
+            bundle = await asyncio.to_thread(self.files.refreshed, self.served)
+            if bundle is not self.served:
+                await self._refresh(replace(bundle, base="", touched=frozenset()))
+
+    async def _refresh(self, bundle: Bundle) -> None:
+        """Serve the same configuration with other certificates."""
+        try:
+            parts = await self._check(bundle)
+        except TableError as error:
+            _log.error("certificate files cannot be used: %s", error)
+            return
+        await asyncio.to_thread(self._journal.write, self.served, bundle, parts)
+        self._written.set()
+        if problems := await self._apply_to_workers(bundle):
+            await self._compact_once()
+            _log.error("certificate files cannot be used: %s", "; ".join(map(str, problems)))
+        elif not self._workers.draining:
+            self.served, self.served_table = bundle, self.table
+            _log.info("changed certificate files are in use", extra={"revision": bundle.revision})
+
+    async def _filled(self, bundle: Bundle) -> Bundle:
+        """The configuration with the certificates that it names by files. Raises TableError."""
+        if not (names := self.files.wanted(bundle)):
+            return bundle
+        return await asyncio.to_thread(self.files.filled, bundle, names, self.served)
+
     async def _apply(self, bundle: Bundle) -> None:
         """Serve `bundle` and ack it; or nack it and keep the previous one."""
+        self._unread = None
         if (bundle.revision, bundle.digest) == (self.served.revision, self.served.digest):
             self._stream.ack(bundle.revision)
             return
@@ -128,6 +171,13 @@ class Changes:
             self._reject(bundle, (Problem("", "revision", f"{reason}; {_CONFIRM}"),))
             return
         before = self.table.instances
+        try:
+            bundle = await self._filled(bundle)
+        except TableError as error:
+            # The files may be there later.
+            self._reject(bundle, error.problems, permanent=False)
+            self._unread = bundle
+            return
         try:
             parts = await self._check(bundle)
         except TableError as error:

@@ -26,6 +26,7 @@ from dataplane.config.apply import Assembly
 from dataplane.config.builtin import status_items, status_paths
 from dataplane.config.cache import Cache
 from dataplane.config.decode import cache_key
+from dataplane.config.decode.certificate_files import FileReader
 from dataplane.config.journal import Journal
 from dataplane.config.reports import NodeState, TrafficStats
 from dataplane.config.stream import ConfigStream
@@ -46,6 +47,7 @@ from dataplane.settings import Settings
 from dataplane.supervisor import orphans
 from dataplane.supervisor.answering import Answering
 from dataplane.supervisor.change import Changes
+from dataplane.supervisor.file_watch import FileWatch, reports
 from dataplane.supervisor.launch import Launcher, credential
 from dataplane.supervisor.lending import Lending
 from dataplane.supervisor.ports import Ports, ports_view
@@ -114,8 +116,10 @@ class Supervisor:
             self._stream,
             Journal(self._cache, cache_key(credential(settings))),
             self._ports,
+            FileReader(settings.certificate_dir),
             self._on_served,
         )
+        self._files = FileWatch(self._changes)
         self._lending = Lending(
             lambda: self._workers.living,
             settings.workers,
@@ -143,6 +147,8 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
         loop.add_signal_handler(signal.SIGUSR1, self._workers.reopen_logs)
+        if self._settings.certificate_dir is not None or self._certificates.current != NodeCertificates():
+            loop.add_signal_handler(signal.SIGHUP, self._check_files)
         orphans.adopt(loop)
         tasks = [
             self._keep("status server", lambda: self._status.run_on(self._status_socket)),
@@ -150,7 +156,6 @@ class Supervisor:
         ]
         if self._certificates.current != NodeCertificates():
             self._use_certificates(self._certificates.current)
-            loop.add_signal_handler(signal.SIGHUP, self._certificates.check_now)
         self._telemetry.start()
         restored = await self._changes.restore()
         workers = asyncio.create_task(self._workers.run(), name="workers")
@@ -159,6 +164,7 @@ class Supervisor:
             self._keep("config stream", self._stream.run),
             self._keep("reports", self._report),
             self._keep("leases", self._lending.run),
+            self._keep("certificate files", self._files.run),
             self._keep("metrics", lambda: self._telemetry.run(self._moment)),
         ]
         if self._certificates.current != NodeCertificates():
@@ -205,6 +211,7 @@ class Supervisor:
                 ports_view(self._changes.served_table.listeners, self._ports.open, self._ports.missing)
             ),
             telemetry=self._telemetry.counts(),
+            certificate_problems=self._changes.files.problems,
         )
 
     def _moment(self) -> Moment:
@@ -313,7 +320,8 @@ class Supervisor:
                 self._report_health()
             table = self._changes.table
             self._stats.keep(table.services, table.routes, table.limits)
-            self._stream.report_stats(self._stats.report(time.time(), self._measured()))
+            files = reports(self._changes.served_table, self._changes.files.problems)
+            self._stream.report_stats(self._stats.report(time.time(), self._measured(), files))
             self._ports.retry(self._changes.table)
             await asyncio.sleep(1.0)
 
@@ -325,6 +333,10 @@ class Supervisor:
 
     def _report_health(self) -> None:
         self._stream.report_health(self._prober.view(), self._changes.served.revision)
+
+    def _check_files(self) -> None:
+        self._certificates.check_now()
+        self._files.check_now()
 
     def _use_certificates(self, certificates: NodeCertificates) -> None:
         """Pass the node's certificates to the workers and to the prober."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from itertools import islice
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
 from controlplane.api.shapes.base import Moment, Shape, moment
 from controlplane.fleet.reports import NodeState, Rejection
 from controlplane.model.resources import Circuit
+
+MOST_PROBLEMS: Final = 20
+"""Certificates that are named of one data plane."""
 
 
 class CircuitStats(Shape):
@@ -67,6 +72,13 @@ def rejection(seen: Rejection | None) -> RejectionShape | None:
     return RejectionShape(revision=seen.revision, withheld=seen.withheld, problems=problems, at=at)
 
 
+class CertificateProblemShape(Shape):
+    """A certificate whose files a data plane cannot use as they are now: what it read last stays in use."""
+
+    certificate: str
+    detail: str
+
+
 class DataplaneShape(Shape):
     """A data plane, connected or gone within the last minutes."""
 
@@ -93,6 +105,12 @@ class DataplaneShape(Shape):
         float | None, Field(description="Seconds from sending that configuration to its answer.")
     ]
     stats_at: Annotated[Moment, Field(description="When it counted total_requests.")]
+    certificate_problems: Annotated[
+        list[CertificateProblemShape],
+        Field(
+            max_length=MOST_PROBLEMS, description="Certificates whose files it cannot use as they are now."
+        ),
+    ]
 
 
 def dataplane(state: NodeState) -> DataplaneShape:
@@ -111,4 +129,13 @@ def dataplane(state: NodeState) -> DataplaneShape:
         applied_at=moment(state.applied_at),
         seconds_to_apply=round(state.took, 4) if state.applied_at else None,
         stats_at=moment(state.stats.at),
+        certificate_problems=list(islice(_certificate_problems(state), MOST_PROBLEMS)),
+    )
+
+
+def _certificate_problems(state: NodeState) -> Iterator[CertificateProblemShape]:
+    return (
+        CertificateProblemShape(certificate=one.name, detail=one.problem)
+        for one in state.certificates
+        if one.problem
     )

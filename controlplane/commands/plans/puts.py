@@ -162,7 +162,7 @@ def lacking_keys(view: PlanView, declared: Iterable[Declared]) -> Iterator[Probl
     """Certificates without a private key, of which none is stored either."""
     for item in declared:
         one = item.resource
-        if isinstance(one, Certificate) and one.private_key is None:
+        if isinstance(one, Certificate) and one.private_key is None and one.files is None:
             stored = present(view, ("certificate", one.name))
             if kept_key(one, stored) is None:
                 why = "is required" if stored is None else "is required: the certificate is for another key"

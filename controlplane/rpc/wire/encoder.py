@@ -126,7 +126,7 @@ class Encoder:
 
     def _part(self, identity: ResourceId, stamped: Stamped) -> bytes:
         made = resource_messages.resource(stamped)
-        if made.HasField("certificate"):
+        if made.certificate.private_key:
             made.certificate.private_key = self._unseal(made.certificate.private_key)
         encoded = made.SerializeToString()
         part = _varint(len(encoded)) + encoded

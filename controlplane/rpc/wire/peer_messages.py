@@ -109,6 +109,7 @@ def _node(state: NodeState) -> pb.PeerNode:
         sent_at=state.sent_at,
         applied_at=state.applied_at,
         took=state.took,
+        certificates=report_messages.certificate_messages(state.certificates),
     )
 
 
@@ -150,6 +151,7 @@ def _read_node(sent: pb.PeerNode) -> NodeState:
         sent_at=bounds.time(sent.sent_at),
         applied_at=bounds.time(sent.applied_at),
         took=bounds.time(sent.took),
+        certificates=report_messages.certificates(sent.certificates),
     )
 
 

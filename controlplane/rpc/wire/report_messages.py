@@ -9,6 +9,7 @@ from controlplane.distribute.subscriber import Mark
 from controlplane.fleet.bounds import LONGEST_NAME, LONGEST_TEXT, count, name, number, text, time
 from controlplane.fleet.reports import (
     MOST_RESETS,
+    CertificateReport,
     CircuitReport,
     CircuitState,
     InstanceHealth,
@@ -27,6 +28,7 @@ from headgate_api.v1 import config_pb2, peers_pb2, status_pb2
 
 MOST_PROBLEMS = 100
 MOST_BUCKETS = 100
+MOST_CERTIFICATES = 10_000
 MOST_LIMITS = 1000
 """Most names of limits that had a bucket to reset."""
 MOST_REPORTS = 50_000
@@ -113,7 +115,21 @@ def stats(report: status_pb2.StatsReport) -> StatsReport:
         tuple(_bucket(one) for one in report.rate_limits[:MOST_BUCKETS]),
         resets(report.resets),
         traffic_messages.traffic(report.traffic) if report.HasField("traffic") else None,
+        certificates(report.certificates.certificates) if report.HasField("certificates") else None,
     )
+
+
+def certificates(sent: Sequence[status_pb2.CertificateReport]) -> tuple[CertificateReport, ...]:
+    """The certificates that a data plane reads from files."""
+    return tuple(
+        CertificateReport(one.name[:LONGEST_TEXT], time(one.not_after), text(one.problem))
+        for one in sent[:MOST_CERTIFICATES]
+    )
+
+
+def certificate_messages(known: Iterable[CertificateReport]) -> Iterator[status_pb2.CertificateReport]:
+    """The inverse, for other control planes."""
+    return (status_pb2.CertificateReport(**one._asdict()) for one in known)
 
 
 def resets(sent: Sequence[status_pb2.ResetReport]) -> Resets:

@@ -44,9 +44,9 @@ def unsealed(bundle: Bundle, key: bytes) -> Bundle:
     changed: dict[ResourceKey, Resource] = {}
     for identity, resource in bundle.resources.items():
         if identity[0] == "certificate":
-            body = Certificate(
-                certificate=resource.certificate.certificate, private_key=_plain(resource, key)
-            )
+            body = Certificate()
+            body.CopyFrom(resource.certificate)
+            body.private_key = _plain(resource, key)
             changed[identity] = Resource(name=resource.name, revision=resource.revision, certificate=body)
     return replace(bundle, resources={**bundle.resources, **changed}) if changed else bundle
 

@@ -78,4 +78,4 @@ def read_certificate(resource: pb.Resource, check: Checker) -> ServerCertificate
         check.wrong("certificate", "holds no certificate in PEM")
     if not body.private_key:
         check.wrong("private_key", "is missing")
-    return ServerCertificate(name, Served(chain, names), not_after)
+    return ServerCertificate(name, Served(chain, names), not_after, body.HasField("files"))

@@ -92,6 +92,8 @@ class ConfigStream:
         """Answers to operators."""
         self.on_question: Callable[[bytes], None] = lambda question: None
         """Called with the questions of operators."""
+        self._again = asyncio.Event()
+        """Set when the present connection is to be replaced."""
         self._outgoing = asyncio.Event()
         self._sent = asyncio.Event()
         """Set while there is nothing to send."""
@@ -181,6 +183,10 @@ class ConfigStream:
             self._refused = refused
         self._answer(revision, message)
 
+    def reconnect(self) -> None:
+        """Open the stream anew: what was rejected, not for good, is then delivered again."""
+        self._again.set()
+
     def report_health(self, instances: Sequence[InstanceHealth], revision: int = 0) -> None:
         """Queue a health report: every instance, as seen while `revision` is served.
 
@@ -238,8 +244,8 @@ class ConfigStream:
         try:
             async with self._connected(address) as channel:
                 if home := await self._serve(address, channel):
-                    _log.info("moving from control plane %s back to %s", address, home)
-                    self.connected_to, self.failure = "", f"moving back to {home}"
+                    _log.info("moving from control plane %s to %s", address, home)
+                    self.connected_to, self.failure = "", f"moving to {home}"
                     return True
             self._lost(address, "the control plane ended the stream")
         except grpc.aio.AioRpcError as error:
@@ -268,13 +274,15 @@ class ConfigStream:
         self.connected_to, self.failure = "", f"{address}: {reason}"
 
     async def _serve(self, address: str, channel: grpc.aio.Channel) -> str:
-        """Run the stream until it ends: empty; or until the preferred control plane can be reached: its address."""
+        """Run the stream until it ends: empty; or until the preferred control plane can be reached: its address, or
+        `reconnect` was called: this address."""
         call = ConfigServiceStub(channel).Stream(None, metadata=self._control_planes().metadata)
         self._answers.clear()
         self._unanswered.clear()
         # The hello carries the current state: drop what was queued for or received on the previous connection.
         self._leaving = None
         self._received = None
+        self._again.clear()
         self._reporter = Reporter()
         self._parts.clear()
         self._asks.clear()
@@ -285,17 +293,18 @@ class ConfigStream:
         writer = asyncio.create_task(self._write(call), name="config-stream-writer")
         reader = asyncio.create_task(self._read(address, call), name="config-stream-reader")
         home = asyncio.create_task(self._wait_for_home(address), name="config-stream-home")
+        again = asyncio.create_task(self._again.wait(), name="config-stream-again")
         try:
-            await asyncio.wait((reader, home), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((reader, home, again), return_when=asyncio.FIRST_COMPLETED)
             if reader.done():
                 reader.result()
                 return ""
-            return home.result()
+            return home.result() if home.done() else address
         finally:
-            for task in (writer, reader, home):
+            for task in (writer, reader, home, again):
                 task.cancel()
             call.cancel()
-            await asyncio.gather(writer, reader, home, return_exceptions=True)
+            await asyncio.gather(writer, reader, home, again, return_exceptions=True)
             self.on_lost()
 
     async def _read(self, address: str, call: Call) -> None:

@@ -7,8 +7,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
-from dataplane.config.reports import CircuitStats, InstanceHealth, InstanceStatus, StatsReport
+from dataplane.config.reports import (
+    CertificateReport,
+    CircuitStats,
+    InstanceHealth,
+    InstanceStatus,
+    StatsReport,
+)
 from dataplane.config.stream import wire
 from headgate_api.v1 import config_pb2 as pb
 
@@ -29,6 +36,8 @@ class Reporter:
         """Health as last reported, by service and instance id; None before the first report."""
         self._revision = 0
         self._circuits: dict[str, CircuitStats] | None = None
+        self._certificates: tuple[CertificateReport, ...] | None = ()
+        """As last reported: none before the first report."""
         self._resets: set[int] = set()
         """Revisions of the orders that were reported."""
         self._due = 0.0
@@ -80,6 +89,7 @@ class Reporter:
         if self._reporting is None or self._circuits is None:
             self._circuits = {one.service: one for one in stats.circuits}
             self._resets = {one.revision for one in stats.resets}
+            self._certificates = stats.certificates
             return wire.stats_report(stats)
         known, details, due = self._circuits, self._reporting.details, now >= self._due
         if due:
@@ -91,13 +101,17 @@ class Reporter:
             or (due and one != before and (details or one.state != "closed"))
         ]
         resets = tuple(one for one in stats.resets if one.revision not in self._resets)
-        if not due and not changed and not resets and stats.traffic is None:
+        certificates = stats.certificates if stats.certificates != self._certificates else None
+        if not due and not changed and not resets and stats.traffic is None and certificates is None:
             return None
+        self._certificates = stats.certificates
         self._resets = {one.revision for one in stats.resets}
         known.update((one.service, one) for one in changed)
         buckets = stats.buckets if details else ()
         return wire.stats_report(
-            StatsReport(stats.at, stats.total_requests, tuple(changed), buckets, resets, stats.traffic),
+            replace(
+                stats, circuits=tuple(changed), buckets=buckets, resets=resets, certificates=certificates
+            ),
             changes=True,
         )
 

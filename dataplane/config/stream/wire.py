@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from itertools import islice
 
-from dataplane.config.reports import InstanceHealth, InstanceStatus, NodeState, StatsReport, TrafficStats
+from dataplane.config.reports import (
+    CertificateReport,
+    InstanceHealth,
+    InstanceStatus,
+    NodeState,
+    StatsReport,
+    TrafficStats,
+)
 from dataplane.config.table import Problem
 from headgate_api.v1 import config_pb2 as pb
 from headgate_api.v1 import status_pb2
@@ -30,6 +37,7 @@ CAPABILITIES = (
     "listeners.https",
     "certificates.keys",
     "routes.access",
+    "certificates.files",
 )
 """Capabilities of this data plane beyond the first version of the protocol; see `Hello`."""
 REDIS_CONFIGURED = "redis.configured"
@@ -172,8 +180,14 @@ def stats_report(report: StatsReport, *, changes: bool = False) -> pb.StreamRequ
             for one in report.resets
         ],
         traffic=_traffic(report.traffic) if report.traffic is not None else None,
+        certificates=_certificates(report.certificates) if report.certificates is not None else None,
     )
     return pb.StreamRequest(stats=message)
+
+
+def _certificates(reports: Iterable[CertificateReport]) -> status_pb2.CertificateReports:
+    made = (status_pb2.CertificateReport(**one._asdict()) for one in reports)
+    return status_pb2.CertificateReports(certificates=made)
 
 
 def _traffic(traffic: TrafficStats) -> status_pb2.TrafficReport:

@@ -229,6 +229,7 @@ class PeerNode(_message.Message):
     SENT_AT_FIELD_NUMBER: _builtins.int
     APPLIED_AT_FIELD_NUMBER: _builtins.int
     TOOK_FIELD_NUMBER: _builtins.int
+    CERTIFICATES_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     version: _builtins.str
     connected: _builtins.bool
@@ -261,6 +262,10 @@ class PeerNode(_message.Message):
     def resets(self) -> _containers.RepeatedCompositeFieldContainer[_status_pb2.ResetReport]:
         """The last orders that it has carried out."""
 
+    @_builtins.property
+    def certificates(self) -> _containers.RepeatedCompositeFieldContainer[_status_pb2.CertificateReport]:
+        """The certificates that it reads from its own files."""
+
     def __init__(
         self,
         *,
@@ -283,10 +288,11 @@ class PeerNode(_message.Message):
         sent_at: _builtins.float = ...,
         applied_at: _builtins.float = ...,
         took: _builtins.float = ...,
+        certificates: _abc.Iterable[_status_pb2.CertificateReport] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rejection", b"rejection", "stats", b"stats"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_at", b"applied_at", "applied_revision", b"applied_revision", "connected", b"connected", "digest", b"digest", "health_revision", b"health_revision", "last_seen", b"last_seen", "leaving", b"leaving", "node", b"node", "rejection", b"rejection", "resets", b"resets", "resets_unreported", b"resets_unreported", "sent_at", b"sent_at", "sent_revision", b"sent_revision", "since", b"since", "slot", b"slot", "stats", b"stats", "took", b"took", "version", b"version", "without_redis", b"without_redis"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_at", b"applied_at", "applied_revision", b"applied_revision", "certificates", b"certificates", "connected", b"connected", "digest", b"digest", "health_revision", b"health_revision", "last_seen", b"last_seen", "leaving", b"leaving", "node", b"node", "rejection", b"rejection", "resets", b"resets", "resets_unreported", b"resets_unreported", "sent_at", b"sent_at", "sent_revision", b"sent_revision", "since", b"since", "slot", b"slot", "stats", b"stats", "took", b"took", "version", b"version", "without_redis", b"without_redis"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

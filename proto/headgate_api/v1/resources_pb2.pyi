@@ -1258,9 +1258,41 @@ Global___Listener: _TypeAlias = Listener  # noqa: Y015
 
 @_typing.final
 class Certificate(_message.Message):
-    """A certificate with its private key: sent over encrypted streams only, to data planes with the capability
-    "certificates.keys".
+    """A certificate with its private key, which is sent over encrypted streams only, to data planes with the capability
+    "certificates.keys"; or the files of a data plane that hold both.
     """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CERTIFICATE_FIELD_NUMBER: _builtins.int
+    PRIVATE_KEY_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    certificate: _builtins.str
+    """PEM: the certificate, then its intermediates."""
+    private_key: _builtins.str
+    """PEM, not encrypted."""
+    @_builtins.property
+    def files(self) -> Global___CertificateFiles:
+        """In place of both, and with the capability "certificates.files" over any stream: the data plane reads them itself."""
+
+    def __init__(
+        self,
+        *,
+        certificate: _builtins.str = ...,
+        private_key: _builtins.str = ...,
+        files: Global___CertificateFiles | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["files", b"files"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate", "files", b"files", "private_key", b"private_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Certificate: _TypeAlias = Certificate  # noqa: Y015
+
+@_typing.final
+class CertificateFiles(_message.Message):
+    """Files of a data plane, read again when they change. Paths are relative to its setting CERTIFICATE_DIR."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1282,4 +1314,4 @@ class Certificate(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Certificate: _TypeAlias = Certificate  # noqa: Y015
+Global___CertificateFiles: _TypeAlias = CertificateFiles  # noqa: Y015

@@ -347,6 +347,7 @@ class StatsReport(_message.Message):
     CHANGES_FIELD_NUMBER: _builtins.int
     RESETS_FIELD_NUMBER: _builtins.int
     TRAFFIC_FIELD_NUMBER: _builtins.int
+    CERTIFICATES_FIELD_NUMBER: _builtins.int
     at: _builtins.float
     """Unix seconds at the data plane."""
     total_requests: _builtins.int
@@ -368,6 +369,10 @@ class StatsReport(_message.Message):
     def traffic(self) -> Global___TrafficReport:
         """Only as often as Reporting.traffic asks for it."""
 
+    @_builtins.property
+    def certificates(self) -> Global___CertificateReports:
+        """In the first report of a stream, and at once when it has changed; absent: unchanged."""
+
     def __init__(
         self,
         *,
@@ -378,14 +383,64 @@ class StatsReport(_message.Message):
         changes: _builtins.bool = ...,
         resets: _abc.Iterable[Global___ResetReport] | None = ...,
         traffic: Global___TrafficReport | None = ...,
+        certificates: Global___CertificateReports | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["traffic", b"traffic"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["certificates", b"certificates", "traffic", b"traffic"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "changes", b"changes", "circuits", b"circuits", "rate_limits", b"rate_limits", "resets", b"resets", "total_requests", b"total_requests", "traffic", b"traffic"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "certificates", b"certificates", "changes", b"changes", "circuits", b"circuits", "rate_limits", b"rate_limits", "resets", b"resets", "total_requests", b"total_requests", "traffic", b"traffic"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StatsReport: _TypeAlias = StatsReport  # noqa: Y015
+
+@_typing.final
+class CertificateReports(_message.Message):
+    """The certificates that a data plane reads from its own files: the state of all that it serves."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CERTIFICATES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def certificates(self) -> _containers.RepeatedCompositeFieldContainer[Global___CertificateReport]: ...
+    def __init__(
+        self,
+        *,
+        certificates: _abc.Iterable[Global___CertificateReport] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificates", b"certificates"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CertificateReports: _TypeAlias = CertificateReports  # noqa: Y015
+
+@_typing.final
+class CertificateReport(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    NOT_AFTER_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    not_after: _builtins.float
+    """The end of the validity of the one in use, Unix seconds."""
+    problem: _builtins.str
+    """The reason why its files cannot be used as they are now: what was read last stays in use. Empty while they can."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        not_after: _builtins.float = ...,
+        problem: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "not_after", b"not_after", "problem", b"problem"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CertificateReport: _TypeAlias = CertificateReport  # noqa: Y015
 
 @_typing.final
 class TrafficReport(_message.Message):

@@ -93,7 +93,7 @@ RESOURCES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
             "labels",
         ),
     ),
-    ("certificate", "certificates", "name", ("certificate", "not_after", "description", "labels")),
+    ("certificate", "certificates", "name", ("certificate", "not_after", "files", "description", "labels")),
     (
         "listener",
         "listeners",

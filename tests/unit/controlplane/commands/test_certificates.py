@@ -80,6 +80,18 @@ async def test_a_certificate_in_use_stays(commands: Commands, tmp_path: Path) ->
         await commands.delete("certificate", "shop", author="me")
 
 
+async def test_files_need_no_key_and_drop_that_of_before(commands: Commands, tmp_path: Path) -> None:
+    files = {"name": "shop", "files": {"certificate": "shop/tls.crt", "private_key": "shop/tls.key"}}
+    pair = raw(Authority(tmp_path).issue("one"))
+    assert await apply(commands, files) == ["create"]
+    assert await apply(commands, pair) == ["update"]
+    assert await apply(commands, files) == ["update"]
+    assert await sealed(commands) == ""
+    without = {name: value for name, value in pair.items() if name != "private_key"}
+    with pytest.raises(InvalidConfig, match="private_key: is required"):
+        await apply(commands, without)
+
+
 async def test_apply_warns_of_the_end(tmp_path: Path) -> None:
     files = Authority(tmp_path).issue("one")
     hasher = Hasher(time_cost=1, memory_cost=8, parallelism=1)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from controlplane.model.capabilities import needs
 from controlplane.model.certificate import Certificate, ending, kept_key, with_key
 from controlplane.model.history import fields_of
 from controlplane.model.problems import InvalidConfig
@@ -68,6 +69,7 @@ def test_the_key_is_neither_shown_nor_recorded(authority: Authority) -> None:
     for one in (found, stored):
         texts = json.dumps(shown(one)), json.dumps(fields_of(one)), repr(one), str(one)
         assert not any("PRIVATE KEY" in text or 'sealed"' in text for text in texts)
+    assert stored.ends is not None
     assert shown(stored)["not_after"] == stored.ends.isoformat()
     assert json.loads(encode(stored))["sealed_key"] == "sealed"
     assert decode(Entry(key_of("certificate", "shop"), encode(stored), 5)) == stored
@@ -89,7 +91,39 @@ def test_the_stored_key_stays_as_long_as_it_is_the_certificate_s(authority: Auth
 
 def test_there_is_a_warning_thirty_days_ahead(authority: Authority) -> None:
     one = made(authority.issue("one"))
+    assert one.ends is not None
     end = one.ends.timestamp()
     assert list(ending([one], end - 31 * DAY)) == []
     assert list(ending([one], end - 29.5 * DAY)) == [("shop", f"expires on {one.ends:%Y-%m-%d}, in 29 days")]
     assert list(ending([one], end)) == [("shop", f"expired on {one.ends:%Y-%m-%d}")]
+
+
+FILES = {"certificate": "shop/tls.crt", "private_key": "shop/tls.key"}
+
+
+def test_files_replace_both(authority: Authority) -> None:
+    found = parse("certificate", {"name": "shop", "files": FILES})
+    assert isinstance(found, Certificate)
+    assert (found.certificate, found.not_after, found.ends, found.public_key) == (None, None, None, b"")
+    stored = with_key(made(authority.issue("one")), "sealed")
+    assert kept_key(found, stored) is None, "the key of the one before is not kept"
+    assert "sealed_key" not in json.loads(encode(with_key(found, None)))
+    assert decode(Entry(key_of("certificate", "shop"), encode(found), 5)) == found
+    assert shown(found)["files"] == FILES
+    assert list(ending([found], 0.0)) == []
+    assert [(need.field, need.capability) for need in needs(found)] == [("files", "certificates.files")]
+    assert [need.capability for need in needs(stored)] == ["certificates.keys"]
+    both = refused({**raw(authority.issue("one")), "files": FILES})
+    assert both == [
+        "certificate must not be given together with files",
+        "private_key must not be given together with files",
+    ]
+    assert refused({"name": "shop"}) == ["certificate is required, or files"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", "../x", "a/../x", "a/./x", "./x", "a//x", "a/", "", "a b", "a\n"]
+)
+def test_files_lie_below_one_folder(path: str) -> None:
+    (problem,) = refused({"name": "shop", "files": {**FILES, "private_key": path}})
+    assert problem.startswith("files.private_key must be a relative path like shop/tls.crt")

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from dataplane.config.reports import (
     BucketStats,
+    CertificateReport,
     CircuitStats,
     InstanceHealth,
     InstanceStatus,
@@ -141,3 +142,17 @@ def test_the_traffic_is_sent_at_once_when_it_is_measured() -> None:
     assert message is not None and message.stats.traffic.routes[0].name == "orders"
     assert not message.stats.circuits and message.stats.changes
     assert reporter.stats_report(counted(1), 0.2) is None
+
+
+def test_certificates_from_files_are_told_when_they_change() -> None:
+    reporter = asked()
+    shop = CertificateReport("shop", 5.0, "")
+    told = reporter.stats_report(replace(counted(1), certificates=(shop,)), 0.1)
+    assert told is not None and [one.name for one in told.stats.certificates.certificates] == ["shop"]
+    assert reporter.stats_report(replace(counted(1), certificates=(shop,)), 0.2) is None
+    broken = shop._replace(problem="cannot read it")
+    told = reporter.stats_report(replace(counted(1), certificates=(broken,)), 0.3)
+    assert told is not None and told.stats.certificates.certificates[0].problem == "cannot read it"
+    told = reporter.stats_report(replace(counted(1), certificates=()), 0.4)
+    assert told is not None and told.stats.HasField("certificates")
+    assert not told.stats.certificates.certificates
