@@ -30,7 +30,7 @@ from dataplane.gateway.policy.limiter import Limiter
 from dataplane.gateway.policy.permit import ANONYMOUS, Caller, Permit
 from dataplane.gateway.policy.resources import Limit, LimitMode, Route
 from dataplane.gateway.policy.router import AMBIGUOUS_PATH
-from dataplane.gateway.policy.sites import Sites
+from dataplane.gateway.policy.sites import MISDIRECTED, Sites
 from dataplane.gateway.preflights import asked_by, readable
 from dataplane.gateway.redis_checks import Asking, RedisChecks, give_back
 from dataplane.gateway.refusals import respond
@@ -125,6 +125,10 @@ class Gateway(Decider):
         router, sites = table.router, exchange.client.entrance.sites
         if sites is not None:
             router = cast(Sites, sites).find(request.host)
+            # A connection with the name of the host itself, which is nearly every one, needs no second look.
+            name = exchange.client.server_name
+            if name != request.host and cast(Sites, sites).misdirected(router, name):
+                return MISDIRECTED
         method, asked = request.method, None
         if router.preflights and method == "OPTIONS":
             asked = asked_by(request, router)

@@ -24,6 +24,7 @@ from dataplane.gateway.policy.authenticate import Unauthenticated
 from dataplane.gateway.policy.authorize import Forbidden
 from dataplane.gateway.policy.resources import LimitMode
 from dataplane.gateway.policy.router import AmbiguousPath, MethodNotAllowed, NotFound
+from dataplane.gateway.policy.sites import Misdirected
 from dataplane.gateway.policy.too_many import TooMany, Unanswered
 from dataplane.gateway.redis_checks import Uncounted
 from dataplane.proxy.errors import (
@@ -56,6 +57,7 @@ def _retry(seconds: float) -> tuple[tuple[str, str]]:
 
 _ABOUT_SERVER = Reply(200, "about_server", "", [("allow", ", ".join(sorted(METHODS)))])
 _NOT_FOUND = Reply(404, "not_found", "Service not found")
+_MISDIRECTED = Reply(421, "misdirected", "Misdirected request")
 _NOT_CONFIGURED = Reply(503, "not_configured", "Service unavailable", _retry(1))
 _TOO_MANY_CONNECTIONS = Reply(503, "too_many_connections", "Too many connections", _retry(1))
 _ORIGIN_DENIED = Reply(403, "origin_denied", "Origin not allowed", [("vary", "Origin")])
@@ -147,6 +149,7 @@ def _unusable(refusal: Unusable) -> Reply:
 TABLE: Final[Mapping[type, Callable[[Any], Reply]]] = {
     AboutServer: lambda _: _ABOUT_SERVER,
     NotFound: lambda _: _NOT_FOUND,
+    Misdirected: lambda _: _MISDIRECTED,
     MethodNotAllowed: _method_not_allowed,
     AmbiguousPath: lambda _: _malformed(400, "path: its percent-encoding decides which route it matches"),
     Unauthenticated: lambda refusal: _unauthenticated(refusal.token_sent, refusal.reason),

@@ -11,6 +11,10 @@ from typing import Final
 ADVICE: Final[Mapping[str, str]] = {
     "about_server": "Nothing: this is the response to `OPTIONS *`.",
     "not_found": "Compare host and path with the output of `headgate get routes`. A prefix matches whole segments.",
+    "misdirected": (
+        "Connect with the name of the host (SNI): the connection was made to another listener of the port. HTTP "
+        "clients do so by themselves, unless one connection is used for several hosts."
+    ),
     "method_not_allowed": "Use a method from the `Allow` header, or add the method to the route.",
     "bad_request": (
         "Correct the client: `detail` says what is malformed or too large. 501 names a method that the gateway does "

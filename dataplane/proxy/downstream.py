@@ -113,6 +113,7 @@ class Downstream(ClientSide):
         self.peer = peer
         self.address = peer.address
         self.entrance = shared.entrance if entrance is None else entrance
+        self.server_name = ""
         self.forwarded = b""
         self._reader = RequestReader(self, shared)
         self._reading = True
@@ -127,6 +128,8 @@ class Downstream(ClientSide):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        if self.peer.scheme == "https":
+            self.server_name = transport.get_extra_info("server_name", "")
         self.outgoing = Outgoing(self.transport, self._shared.turn)
         self.transport.set_write_buffer_limits(self._shared.bounds.write_buffer)
         self.enter(IDLE, monotonic(), self._shared.bounds.keep_alive_timeout)

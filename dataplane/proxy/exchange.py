@@ -111,6 +111,7 @@ class ClientSide(asyncio.Protocol):
         "outgoing",
         "peer",
         "phase",
+        "server_name",
         "since",
         "transport",
         "until",
@@ -122,6 +123,8 @@ class ClientSide(asyncio.Protocol):
     """Of the peer, or of the client that its PROXY header names."""
     entrance: Entrance
     """The port that the client connected to."""
+    server_name: str
+    """The name that the client asked for in the TLS handshake (SNI), lower case; empty without one, and without TLS."""
     forwarded: bytes
     """The fields that name an untrusted peer to instances, once HTTP/1 has written them; empty before."""
     transport: asyncio.Transport

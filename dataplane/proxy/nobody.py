@@ -16,6 +16,7 @@ class Nobody(ClientSide):
         self.peer = peer
         self.address = peer.address
         self.entrance = Entrance()
+        self.server_name = ""
         self.known = False
         self.outcome: object | None = None
 

@@ -23,6 +23,8 @@ _SUITES: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """For TLS 1.2; all suites of TLS 1.3 are secure."""
 _ALPN: Final = ["http/1.1"]
 _REMEMBERED: Final = 1_000
+ASKED_FOR: Final = "asked_for"
+"""Attribute of a connection's object of the library: the server name of its handshake, in lower case (SNI)."""
 _VERSIONS: Final[Mapping[str, ssl.TLSVersion]] = {
     "1.2": ssl.TLSVersion.TLSv1_2,
     "1.3": ssl.TLSVersion.TLSv1_3,

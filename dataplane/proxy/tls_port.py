@@ -12,7 +12,7 @@ import ssl
 from collections.abc import Iterator
 from typing import Final
 
-from dataplane.proxy.tls import Chain, Served, TlsOptions, TlsPort, TlsSite, site_context
+from dataplane.proxy.tls import ASKED_FOR, Chain, Served, TlsOptions, TlsPort, TlsSite, site_context
 
 _REFUSED: Final = ssl.AlertDescription.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
 _Group = tuple[Served, ...]
@@ -68,9 +68,8 @@ class PortFront:
             self._options, self._made, self._exact, self._wildcards, self._any = kept
             raise
 
-    def find(self, name: str | None) -> ssl.SSLContext | None:
-        """The context for a server name; None if no listener serves it."""
-        name = (name or "").lower().rstrip(".")
+    def find(self, name: str) -> ssl.SSLContext | None:
+        """The context for a server name in lower case; None if no listener serves it."""
         names = self._exact.get(name)
         dot = name.find(".", 1) if names is None and self._wildcards else -1
         while names is None and dot > 0:
@@ -111,9 +110,12 @@ class PortFront:
         return made
 
     def _choose(self, connection: ssl.SSLObject, name: str | None, shown: ssl.SSLContext) -> int | None:
+        name = (name or "").lower().rstrip(".")
         found = self.find(name)
         if found is None:
             return _REFUSED
+        # A server's side has no place for it of its own.
+        setattr(connection, ASKED_FOR, name)
         # The change copies certificates, and costs more than all the rest of this.
         if found is not shown:
             connection.context = found

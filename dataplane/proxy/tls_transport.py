@@ -18,6 +18,8 @@ import ssl
 from collections.abc import Iterable
 from typing import Any, Final, cast
 
+from dataplane.proxy.tls import ASKED_FOR
+
 RECORD: Final = 16_384
 """Most bytes that one record carries (RFC 8446 section 5.1)."""
 _SMALL: Final = 512
@@ -136,9 +138,11 @@ class TlsTransport(asyncio.Transport):
     # --- the transport of the protocol above
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """The information of the transport below, and "ssl_object" and "sslcontext"."""
+        """The information of the transport below, and "ssl_object", "sslcontext" and "server_name" (SNI)."""
         if name == "ssl_object":
             return self._tls
+        if name == "server_name":
+            return getattr(self._tls, ASKED_FOR, default)
         if name == "sslcontext":
             return self._tls.context
         return self.transport.get_extra_info(name, default)

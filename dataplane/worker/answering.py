@@ -121,6 +121,8 @@ class Answering:
         client = Nobody(self._peer(about))
         exchange = read_head(about.head, client, twin, place.bounds, place.trusted)
         client.entrance.sites = table.sites.get(_port(exchange))
+        if exchange.request is not None:
+            client.server_name = exchange.request.host
         # The decision is made in the first step, before any other work: the twin is as the gateway is.
         return _told(await in_steps(explain(exchange, twin, table, now)), place.index)
 

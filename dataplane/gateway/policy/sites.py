@@ -8,12 +8,22 @@ do not match is not found.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from dataplane.gateway.policy.resources import Listener
 from dataplane.gateway.policy.router import Router
 
 NO_ROUTES: Final = Router()
+
+
+@dataclass(frozen=True, slots=True)
+class Misdirected:
+    """The connection was made to another listener: its certificate, and what it asked of the client, are those of
+    another host (RFC 9110, section 15.5.20)."""
+
+
+MISDIRECTED: Final = Misdirected()
 
 
 class Sites:
@@ -38,6 +48,13 @@ class Sites:
                     self._wildcards[host[1:]] = router
                 else:
                     self._exact[host] = router
+
+    def misdirected(self, found: Router, server_name: str) -> bool:
+        """Whether `found` belongs to another listener than the one that the server name of the connection selected.
+
+        What no listener serves is not found, on every connection (Gateway API, Listener.hostname).
+        """
+        return self.protocol == "https" and found is not NO_ROUTES and self.find(server_name) is not found
 
     def find(self, host: str) -> Router:
         """The router of the listener for this host, which is without port and in any case."""

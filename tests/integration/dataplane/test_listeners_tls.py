@@ -146,6 +146,25 @@ async def test_keys_are_encrypted_on_disk_and_a_restart_serves_them(
     assert secret not in str(node.log())
 
 
+async def test_a_connection_made_for_another_listener_is_refused(
+    node: DataPlane, controlplane: FakeControlPlane, orders: Instance, authority: Authority
+) -> None:
+    """RFC 9110, section 15.5.20. Unit tests have the table."""
+    port, pair = free_port(), authority.issue("both", hosts=["a.org", "b.org"])
+    sites = [https(name, port, f"{name}.org") for name in ("a", "b")]
+    controlplane.publish(snapshot(orders, *sites, wire.certificate("shop", pair, 6), revision=6))
+    await acked(controlplane, 6)
+
+    async def asked(session: httpx.AsyncClient, name: str, host: str) -> int:
+        url, fields = f"https://127.0.0.1:{port}/orders/1", {"Host": host}
+        answer = await session.get(url, headers=fields, extensions={"sni_hostname": name})
+        return answer.status_code
+
+    async with httpx.AsyncClient(trust_env=False, verify=authority.trusted()) as session:
+        found = [await asked(session, "a.org", host) for host in ("a.org", "b.org", "A.ORG", "c.org")]
+    assert found == [200, 421, 200, 404]
+
+
 async def test_a_port_changes_its_protocol_and_checks_clients(
     node: DataPlane, controlplane: FakeControlPlane, orders: Instance, authority: Authority
 ) -> None:

@@ -74,6 +74,7 @@ class Line:
         encoding: str = "ascii",
         host: bytes = b"a.example",
         entrance: Entrance | None = None,
+        server_name: str = "",
     ) -> tuple[object, Exchange]:
         peer = self.trusted.peer(address)
         said = [(b"Host", host), *fields]
@@ -85,7 +86,8 @@ class Line:
         for name, value in said:
             collect(name, value)
         request = read_request(method, path.encode(encoding), passing, special, peer, True, lambda: "1.1")
-        client = SimpleNamespace(peer=peer, address=peer.address, entrance=entrance or Entrance())
+        where = {"entrance": entrance or Entrance(), "server_name": server_name}
+        client = SimpleNamespace(peer=peer, address=peer.address, **where)
         exchange = Exchange(cast(Any, client), request, b"id-1")
         return self.gateway.decide(exchange, now), exchange
 
