@@ -203,6 +203,7 @@ async def running(
         await stack.enter_async_context(background(watcher.run(), failed))
         await stack.enter_async_context(background(parts.observer.run(), failed))
         await stack.enter_async_context(background(parts.traffic.record(), failed))
+        await stack.enter_async_context(background(parts.revocations.run(), failed))
         links = Links(fleet, PeerLink(secret_of_peers, name, _link_tls(settings)))
         membership, member = StoredMembership(commands.executor), member_of(settings)
         peers = Peers(store, membership, fleet, name, member=member, links=links)

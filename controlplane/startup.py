@@ -14,7 +14,7 @@ from typing import Any
 
 from controlplane.api.parts import Parts
 from controlplane.api.problems import HttpError
-from controlplane.commands.adapters import StoredFamilies, open_keys
+from controlplane.commands.adapters import StoredFamilies, StoredRevocations, open_keys
 from controlplane.commands.errors import AlreadyExists
 from controlplane.fleet.waiting import MOST_WAIT
 from controlplane.identity import Grants, Hasher, TokenIssuer, Users, WrongSecretKey
@@ -113,6 +113,8 @@ class Startup:
     async def _steps(self) -> None:
         try:
             await self._parts.commands.ensure_lineage(AUTHOR)
+            # Before the first token is accepted.
+            await self._parts.revocations.read()
             await self._open_keys()
             await self._create_built_in()
             await self._create_first_user()
@@ -145,13 +147,15 @@ class Startup:
             access_ttl=settings.access_token_ttl,
             refresh_ttl=settings.refresh_token_ttl,
             refresh_lifetime=settings.refresh_token_lifetime,
+            ended=self._parts.revocations.ended,
         )
         if self._users is None:
             # Once: the record of wrong passwords outlives a store that is replaced.
             self._users = Users(self._parts.find_user, self._hasher, time.monotonic)
-        rotation = StoredFamilies(self._parts.commands.executor, settings.refresh_token_lifetime)
+        rotation = StoredFamilies(executor, settings.refresh_token_lifetime)
+        revoking = StoredRevocations(executor, self._parts.revocations)
         self._parts.tokens = tokens
-        self._parts.grants = Grants(self._users, tokens, rotation, time.time)
+        self._parts.grants = Grants(self._users, tokens, rotation, revoking, time.time)
 
     async def _create_built_in(self) -> None:
         resources = [parse("scope", scope) for scope in SCOPES]

@@ -1,8 +1,9 @@
 """Authentication and authorization of requests: our bearer tokens (RFC 6750), and the demo's local reads.
 
 A token names its user and the scopes it was issued for. The user's present state decides: a deleted or disabled user is
-refused, a new password ends the tokens issued before it, and a revoked scope no longer counts. The watcher's view is
-read first; before a refusal the store itself is read, because the view may be a moment behind.
+refused, a new password ends the tokens issued before it, a logout those of its login, and a revoked scope no longer
+counts. The watcher's view is read first; before a refusal the store itself is read, because the view may be a moment
+behind.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from controlplane.api.machine import from_this_machine
 from controlplane.api.operation import ADMIN, READ, Access
 from controlplane.api.parts import Parts
 from controlplane.api.problems import HttpError, forbidden, unauthorized
-from controlplane.identity import Claims, ExpiredToken, InvalidToken
+from controlplane.identity import Claims, EndedToken, ExpiredToken, InvalidToken
 from controlplane.model.resources import User
 from controlplane.store import StoreError
 
@@ -62,7 +63,7 @@ def _verify(parts: Parts, sent: list[str]) -> Claims:
         raise unauthorized(_MISSING, token_was_sent=False)
     try:
         return parts.issuer().verify(token.strip())
-    except ExpiredToken as error:
+    except (ExpiredToken, EndedToken) as error:
         raise unauthorized(str(error), token_was_sent=True) from None
     except InvalidToken:
         raise unauthorized(_FOREIGN, token_was_sent=True) from None

@@ -26,7 +26,7 @@ from controlplane.events.observer import Observer
 from controlplane.fleet.nodes import Fleet
 from controlplane.fleet.questions import Asker
 from controlplane.fleet.waiting import Waiting
-from controlplane.identity import Grants, RefusedCalls, ServiceAccounts, TokenIssuer
+from controlplane.identity import Grants, RefusedCalls, Revocations, ServiceAccounts, TokenIssuer
 from controlplane.limits.desk import Desk
 from controlplane.model.lineage import LINEAGE, read_lineage
 from controlplane.model.problems import Problem
@@ -87,6 +87,8 @@ class Parts:
     """Seconds for which a browser keeps the token that renews its session."""
     traffic_history: float = HOUR
     """Seconds of traffic that are kept."""
+    revocations: Revocations = field(init=False)
+    """Logins that ended before their tokens expire."""
     waiting: Waiting = field(init=False)
     """Shared, so that a thousand waits are checked together."""
     observer: Observer = field(init=False)
@@ -96,6 +98,7 @@ class Parts:
     """The fleet at a glance, for all who look."""
 
     def __post_init__(self) -> None:
+        self.revocations = Revocations(self.commands.executor.store, time.time)
         self.waiting = Waiting(self.watcher, self.fleet)
         self.observer = Observer(self.watcher, self.fleet, self.events)
         history = TrafficHistory(self.traffic_history)

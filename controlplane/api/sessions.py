@@ -14,10 +14,11 @@ from controlplane.api.operation import ADMIN, READ, Access, Answer, Body, Call, 
 from controlplane.api.problems import HttpError, unauthorized
 from controlplane.api.shapes.base import moment
 from controlplane.api.shapes.session import LoginShape, SessionShape
-from controlplane.identity import BadCredentials, Grants, InvalidScope, Tokens
+from controlplane.identity import BadCredentials, Grants, InvalidScope, LacksScope, Tokens
 
 OURS = "gateway:"
 """Scopes that begin so give rights on the gateway itself; a session holds no others."""
+_LOOKING = (READ, ADMIN)
 _NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -40,9 +41,12 @@ async def login(call: Call) -> Response:
         raise HttpError(400, "Send username and password")
     address = address_of(call.request, call.parts.trusted_proxies)
     try:
-        tokens = await _grants(call).password(username, password, await _scopes(call, username), address)
+        scopes = await _scopes(call, username)
+        tokens = await _grants(call).password(username, password, scopes, address, _LOOKING)
     except (BadCredentials, InvalidScope) as error:
         raise unauthorized(str(error), token_was_sent=False) from None
+    except LacksScope as error:
+        raise _blind(error) from None
     call.record.author = username
     return _begun(call, tokens)
 
@@ -55,18 +59,24 @@ async def renew(call: Call) -> Response:
     if not (token := session.refresh_token(call.request, call.parts.trusted_proxies)):
         raise unauthorized("there is no session", token_was_sent=False)
     try:
-        tokens = await _grants(call).refresh(token)
+        tokens = await _grants(call).refresh(token, needs=_LOOKING)
     except (BadCredentials, InvalidScope) as error:
         raise unauthorized(str(error), token_was_sent=True) from None
+    except LacksScope as error:
+        raise _blind(error) from None
     return _begun(call, tokens)
 
 
 async def logout(call: Call) -> Response:
-    """End the login, and remove the cookies."""
+    """End the login and its access tokens, and remove the cookies."""
     _require_dashboard(call)
     session.require_own_page(call.request)
-    if token := session.refresh_token(call.request, call.parts.trusted_proxies):
+    trusted = call.parts.trusted_proxies
+    if token := session.refresh_token(call.request, trusted):
         await _grants(call).revoke(token)
+    # The cookie of the access token may be of another login, or be the only one.
+    for sent in session.credentials(True, call.request, trusted):
+        await _grants(call).leave(sent.removeprefix("Bearer "))
     response = Response(status_code=204, headers=_NO_STORE)
     session.end(response, call.request, call.parts.trusted_proxies)
     return response
@@ -84,14 +94,16 @@ def _begun(call: Call, tokens: Tokens) -> Response:
         renewable=tokens.refresh_token is not None,
         version=call.parts.version,
     )
-    if not shape.read:
-        raise HttpError(403, f"User {claims.subject!r} needs the scope {READ} to look, and {ADMIN} to act")
     response = json_answer(shape.model_dump(), headers=_NO_STORE)
     kept = {"": (tokens.access_token, tokens.expires_in)}
     if tokens.refresh_token:
         kept["-renew"] = (tokens.refresh_token, call.parts.refresh_ttl)
     session.begin(response, call.request, call.parts.trusted_proxies, kept)
     return response
+
+
+def _blind(error: LacksScope) -> HttpError:
+    return HttpError(403, f"User {error.username!r} needs the scope {READ} to look, and {ADMIN} to act")
 
 
 async def _shown(call: Call) -> SessionShape:

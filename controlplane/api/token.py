@@ -135,7 +135,7 @@ async def _grant(call: Call, form: Mapping[str, str]) -> dict[str, object]:
 
 
 async def _revoke(call: Call, form: Mapping[str, str]) -> dict[str, object]:
-    """An access token cannot be revoked: its user is checked at every request, and it expires soon."""
+    """An access token alone cannot be revoked: data planes would accept it until it expires."""
     call.parts.issuer()
     token = _needed(form, "token")
     await _known_client(call, form, address_of(call.request, call.parts.trusted_proxies))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from controlplane.commands.executor import Executor
 from controlplane.commands.plans.membership import Join, Update, join, update
 from controlplane.commands.plans.own import SIGNING_KEYS, KeepKeys, is_for, keep_keys
 from controlplane.commands.plans.refresh_tokens import OfFamily, end, use
+from controlplane.commands.plans.revocations import Revoke, revoke
 from controlplane.fleet import members
 from controlplane.fleet.members import Member as ControlPlane
-from controlplane.identity import InvalidToken, TooManyAttempts
+from controlplane.identity import InvalidToken, Revocations, TooManyAttempts
 from controlplane.identity.families import Member
 from controlplane.identity.keys import KeyRing, generate, unwrap, wrap, wrapping_key
 from controlplane.store import Conflict
@@ -60,11 +62,34 @@ class StoredFamilies:
         return done.receipt
 
     async def end(self, username: str, member: Member, now: float) -> None:
-        """End a family (RFC 7009). Raises InvalidToken, and the store's errors."""
-        await self._executor.run(end, self._request(username, member, now))
+        """End a family (RFC 7009). Raises TooManyAttempts as `use` does, and the store's errors."""
+        try:
+            await self._executor.run(end, self._request(username, member, now))
+        except Conflict:
+            raise TooManyAttempts(1.0) from None
 
     def _request(self, username: str, member: Member, now: float) -> OfFamily:
         return OfFamily(author=username, username=username, member=member, now=now, lifetime=self._lifetime)
+
+
+class StoredRevocations:
+    """Implements `identity.revocations.Revoking`. `known`: what this control plane knows, which has it at once."""
+
+    def __init__(self, executor: Executor, known: Revocations) -> None:
+        self._executor = executor
+        self._known = known
+
+    async def revoke(self, username: str, ids: Sequence[str], now: float, until: float) -> None:
+        """End them for all control planes. Raises the store's errors.
+
+        TooManyAttempts: other logins of this user end at the same moment, and this one has not ended.
+        """
+        request = Revoke(author=username, username=username, ids=tuple(ids), now=now, until=until)
+        try:
+            done = await self._executor.run(revoke, request)
+        except Conflict:
+            raise TooManyAttempts(1.0) from None
+        self._known.note(username, done.receipt)
 
 
 async def open_keys(

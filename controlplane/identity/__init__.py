@@ -7,10 +7,12 @@ from controlplane.identity.attempts import Attempts
 from controlplane.identity.cluster_keys import ClusterKeys, KeysUnavailable
 from controlplane.identity.errors import (
     BadCredentials,
+    EndedToken,
     ExpiredToken,
     IdentityError,
     InvalidScope,
     InvalidToken,
+    LacksScope,
     TooManyAttempts,
     WrongSecretKey,
 )
@@ -20,6 +22,7 @@ from controlplane.identity.keys import KeyRing, SigningKey
 from controlplane.identity.passwords import Hasher
 from controlplane.identity.peer_secret import PeerSecret
 from controlplane.identity.refused_calls import RefusedCalls
+from controlplane.identity.revocations import Revocations
 from controlplane.identity.sealing import Sealer
 from controlplane.identity.service_accounts import ServiceAccounts
 from controlplane.identity.shared import SharedTokens, UnusableFile, read_tokens
@@ -32,6 +35,7 @@ __all__ = [
     "BadCredentials",
     "Claims",
     "ClusterKeys",
+    "EndedToken",
     "ExpiredToken",
     "Grants",
     "Hasher",
@@ -40,9 +44,11 @@ __all__ = [
     "InvalidToken",
     "KeyRing",
     "KeysUnavailable",
+    "LacksScope",
     "PeerSecret",
     "RefusedCalls",
     "RefusedToken",
+    "Revocations",
     "Rotation",
     "Sealer",
     "ServiceAccounts",

@@ -38,12 +38,27 @@ class ExpiredToken(InvalidToken):
         super().__init__("the token has expired")
 
 
+class EndedToken(InvalidToken):
+    """A token that has not expired, and whose login has ended."""
+
+    def __init__(self) -> None:
+        super().__init__("the login of the token has ended: log in again")
+
+
 class InvalidScope(IdentityError):
     """The request is for scopes that the user does not hold."""
 
     def __init__(self, detail: str, scopes: Iterable[str] = ()) -> None:
         super().__init__(detail)
         self.scopes = tuple(scopes)
+
+
+class LacksScope(IdentityError):
+    """The user holds none of the scopes that the caller needs."""
+
+    def __init__(self, username: str) -> None:
+        super().__init__(f"user {username!r} holds none of the scopes that are needed")
+        self.username = username
 
 
 class WrongSecretKey(IdentityError):

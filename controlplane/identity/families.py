@@ -101,4 +101,4 @@ class Rotation(Protocol):
         """
 
     async def end(self, username: str, member: Member, now: float) -> None:
-        """End a family (RFC 7009). Raises InvalidToken, and the store's errors."""
+        """End a family (RFC 7009). Raises the store's errors."""

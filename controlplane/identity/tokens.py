@@ -16,7 +16,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import GuestProtocol, RSAKey
 
-from controlplane.identity.errors import ExpiredToken, InvalidScope, InvalidToken
+from controlplane.identity.errors import EndedToken, ExpiredToken, InvalidScope, InvalidToken
 from controlplane.identity.families import Member
 from controlplane.identity.keys import ALGORITHM, KeyRing
 from controlplane.model.resources import User
@@ -41,6 +41,14 @@ class Claims:
     credentials: str = ""
     """The credentials of the user that it was issued for (`User.credentials`); empty in tokens of versions before
     0.2."""
+    session: str = ""
+    """The login that the token belongs to: the family of its refresh token. Empty: to none."""
+    started: float = 0.0
+    """Unix seconds of that login."""
+    id: str = ""
+    """Of this token."""
+    issued: float = 0.0
+    """Unix seconds."""
 
     def of(self, user: User) -> bool:
         """Whether the user's credentials are still those that the token was made for."""
@@ -89,8 +97,10 @@ class TokenIssuer:
         access_ttl: int = 900,
         refresh_ttl: int = 86_400,
         refresh_lifetime: int = 2_592_000,
+        ended: Callable[[Claims], bool] = lambda claims: False,
     ) -> None:
-        """A refresh token is valid for `refresh_ttl`, and no token of its family beyond `refresh_lifetime`."""
+        """A refresh token is valid for `refresh_ttl`, and no token of its family beyond `refresh_lifetime`. `ended`:
+        whether an access token has ended before it expires."""
         self._keys = keys
         self._clock = clock
         self._issuer = issuer
@@ -100,6 +110,7 @@ class TokenIssuer:
         # And service tokens are for the registry alone.
         self._registry = f"{issuer}/registry"
         self._access_ttl = access_ttl
+        self.ended = ended
         self._refresh_ttl = refresh_ttl
         self._refresh_lifetime = refresh_lifetime
 
@@ -107,21 +118,29 @@ class TokenIssuer:
         """The public keys as a JWK set, for every party that verifies our tokens."""
         return self._keys.jwks()
 
-    def issue(self, user: User, scope: str | None = None) -> Tokens:
-        """An access token for the scopes asked for (separated by spaces), or for all that the user holds.
+    @property
+    def last(self) -> float:
+        """Unix seconds at which the last access token expires that any control plane may have issued by now."""
+        return self._clock() + self._access_ttl + _SKEW
+
+    def issue(self, user: User, scope: str | None = None, member: Member | None = None) -> Tokens:
+        """An access token for the scopes asked for (separated by spaces), or for all that the user holds. `member`: of
+        the family of the login that it belongs to.
 
         Raises InvalidScope when the user does not hold them all.
         """
         granted = _granted(user.scopes, scope)
-        who = {"client_id": user.username, "cred": user.credentials}
+        login = {"sid": member.family, "auth_time": member.started} if member else {}
+        who = {"client_id": user.username, "cred": user.credentials, **login}
         access = self._sign(_ACCESS, self._audience, self._access_ttl, user.username, _scopes(granted) | who)
         if len(access) > LONGEST:
             raise InvalidScope(_TOO_LONG)
         return Tokens(access, None, self._access_ttl, " ".join(granted))
 
-    def begin_family(self, user: User, tokens: Tokens) -> Tokens:
-        """The tokens of a login, with the first refresh token of a new family."""
+    def begin_family(self, user: User, scope: str | None = None) -> Tokens:
+        """The tokens of a login, with the first refresh token of a new family. Raises as `issue` does."""
         member = Member(secrets.token_urlsafe(12), 0, self._clock())
+        tokens = self.issue(user, scope, member)
         return self.continue_family(user, tokens, member, tokens.scope.split())
 
     def continue_family(self, user: User, tokens: Tokens, member: Member, scopes: Collection[str]) -> Tokens:
@@ -145,7 +164,10 @@ class TokenIssuer:
 
     def verify(self, access_token: str) -> Claims:
         """The claims of an access token; InvalidToken unless it is one of ours and still valid."""
-        return _claims(self._read(access_token, _ACCESS, self._audience))
+        claims = _claims(self._read(access_token, _ACCESS, self._audience))
+        if self.ended(claims):
+            raise EndedToken
+        return claims
 
     def verify_refresh(self, refresh_token: str) -> RefreshClaims:
         """The claims of a refresh token; InvalidToken unless it is one of ours and still valid."""
@@ -227,7 +249,20 @@ def _claims(claims: Mapping[str, Any]) -> Claims:
     if not isinstance(subject, str) or not isinstance(scopes, list) or not isinstance(credentials, str):
         raise InvalidToken
     held = frozenset(scope for scope in scopes if isinstance(scope, str))
-    return Claims(subject, held, claims["exp"], credentials)
+    login = _text(claims, "sid"), _number(claims, "auth_time")
+    return Claims(
+        subject, held, claims["exp"], credentials, *login, _text(claims, "jti"), float(claims["iat"])
+    )
+
+
+def _text(claims: Mapping[str, Any], name: str) -> str:
+    found = claims.get(name, "")
+    return found if isinstance(found, str) else ""
+
+
+def _number(claims: Mapping[str, Any], name: str) -> float:
+    found = claims.get(name, 0.0)
+    return float(found) if isinstance(found, int | float) else 0.0
 
 
 def _granted(held: tuple[str, ...], scope: str | None) -> tuple[str, ...]:

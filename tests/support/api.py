@@ -14,11 +14,11 @@ from starlette.types import ASGIApp
 
 from controlplane.api.application import make_api
 from controlplane.api.parts import Parts
-from controlplane.commands.adapters import StoredFamilies
+from controlplane.commands.adapters import StoredFamilies, StoredRevocations
 from controlplane.commands.commands import Commands
 from controlplane.distribute.watcher import Watcher
 from controlplane.fleet.nodes import Fleet
-from controlplane.identity import Grants, Hasher, KeyRing, TokenIssuer, Users
+from controlplane.identity import Grants, Hasher, KeyRing, Revocations, TokenIssuer, Users
 from controlplane.store import Entry, MemoryStore, Put
 from controlplane.telemetry.spans import Spans
 from tests.support.keys import open_keys
@@ -120,9 +120,12 @@ async def running_api(
     if started:
         await commands.apply(users(), author="test")
         keys = await _keys(store, wall())
-        parts.tokens = TokenIssuer(keys, wall)
+        parts.revocations = Revocations(store, wall)
+        parts.tokens = TokenIssuer(keys, wall, ended=parts.revocations.ended)
         users_of = Users(parts.find_user, hasher, time.monotonic)
-        parts.grants = Grants(users_of, parts.tokens, StoredFamilies(commands.executor, 2_592_000), wall)
+        rotation = StoredFamilies(commands.executor, 2_592_000)
+        revoking = StoredRevocations(commands.executor, parts.revocations)
+        parts.grants = Grants(users_of, parts.tokens, rotation, revoking, wall)
         parts.starting = None
     following = [asyncio.create_task(watcher.run())]
     if observing:

@@ -84,8 +84,8 @@ def _ask_password() -> str:
 def logout(ctx: typer.Context) -> None:
     """End the login.
 
-    Its tokens become invalid everywhere. A copied access token stays valid for a few more minutes; a new
-    password ends it at once.
+    Control planes refuse its tokens at once. Data planes accept a copied access token for a few more
+    minutes; a new password ends it at once.
 
     \b
     headgate logout

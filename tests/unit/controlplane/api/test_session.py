@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import httpx
 import pytest
+from starlette.requests import Request
 
+from controlplane.api import auth
 from controlplane.api.session import HEADER
-from tests.support.api import ADMIN, NOBODY, PASSWORD, READER, Api, running_api
+from tests.support.api import ADMIN, NOBODY, PASSWORD, READER, TAPPER, Api, running_api
 
 OWN = {HEADER: "1", "Sec-Fetch-Site": "same-origin"}
 """Fields of the page's own requests that change something."""
@@ -138,6 +140,81 @@ async def test_a_session_is_renewed_and_ends(api: Api) -> None:
     assert (await api.client.get("/api/v1/services")).status_code == 401
     again = await api.client.post("/session/renew", headers={**OWN, "Cookie": f"headgate-renew={last}"})
     assert again.status_code == 401, "the login has ended, whoever kept the cookie"
+
+
+async def access_kept(api: Api) -> str:
+    """The field of a login's access token, as a thief has copied it."""
+    await log_in(api)
+    return f"headgate={api.client.cookies['headgate']}"
+
+
+async def test_a_logout_ends_the_access_token_too(api: Api) -> None:
+    kept = await access_kept(api)
+    token = {"Authorization": f"Bearer {kept.removeprefix('headgate=')}"}
+    assert (await api.client.get("/api/v1/services", headers=token)).status_code == 200
+    assert (await api.client.delete("/session", headers=OWN)).status_code == 204
+    api.client.cookies.clear()
+    for headers in ({"Cookie": kept}, token):
+        answer = await api.client.get("/api/v1/services", headers=headers)
+        assert answer.status_code == 401 and "has ended" in answer.json()["reason"]
+    (entry,) = (await api.store.list("/headgate/revoked/")).entries
+    assert entry.lease, "it goes when the tokens have expired"
+
+
+async def test_a_logout_ends_the_tokens_from_before_a_renewal_and_no_other_login(api: Api) -> None:
+    other, kept = await access_kept(api), await access_kept(api)
+    await api.client.post("/session/renew", headers=OWN)
+    await api.client.delete("/session", headers=OWN)
+    assert (await api.client.get("/api/v1/services", headers={"Cookie": kept})).status_code == 401
+    assert (await api.client.get("/api/v1/services", headers={"Cookie": other})).status_code == 200
+    assert (await log_in(api)).status_code == 200
+
+
+async def test_a_logout_with_the_access_cookie_alone_ends_the_login(api: Api) -> None:
+    kept = await access_kept(api)
+    renewal = f"headgate-renew={api.client.cookies['headgate-renew']}"
+    api.client.cookies.clear()
+    assert (await api.client.delete("/session", headers={**OWN, "Cookie": kept})).status_code == 204
+    assert (await api.client.get("/api/v1/services", headers={"Cookie": kept})).status_code == 401
+    renewed = await api.client.post("/session/renew", headers={**OWN, "Cookie": renewal})
+    assert renewed.status_code == 401
+
+
+async def test_a_logout_that_the_store_does_not_take_says_so_and_can_be_repeated(api: Api) -> None:
+    kept = await access_kept(api)
+    api.store.available = False
+    assert (await api.client.delete("/session", headers=OWN)).status_code == 503
+    assert api.client.cookies, "the browser still has what it needs to log out"
+    api.store.available = True
+    assert (await api.client.delete("/session", headers=OWN)).status_code == 204
+    assert (await api.client.get("/api/v1/services", headers={"Cookie": kept})).status_code == 401
+
+
+async def test_a_stream_ends_with_its_login(api: Api) -> None:
+    headers = [(b"cookie", (await access_kept(api)).encode()), (b"host", b"localhost")]
+    request = Request({"type": "http", "method": "GET", "path": "/", "scheme": "http", "headers": headers})
+    assert await auth.lost(api.parts, request, "gateway:read") is None
+    await api.client.delete("/session", headers=OWN)
+    refused = await auth.lost(api.parts, request, "gateway:read")
+    assert refused is not None and refused.status == 401
+
+
+async def test_a_login_without_the_right_to_look_begins_nothing_and_a_renewal_uses_nothing_up(
+    api: Api,
+) -> None:
+    for username in (NOBODY, TAPPER):
+        refused = await log_in(api, username)
+        assert refused.status_code == 403 and not api.client.cookies
+    await log_in(api, READER)
+    await api.parts.commands.put("user", {"scopes": ["gateway:read", "gateway:tap"]}, name=READER, author="t")
+    await log_in(api, READER)
+    await api.parts.commands.put("user", {"scopes": ["gateway:tap"]}, name=READER, author="test")
+    await api.seen()
+    assert (await api.client.post("/session/renew", headers=OWN)).status_code == 403
+    assert not (await api.store.list("/headgate/refresh/")).entries
+    await api.parts.commands.put("user", {"scopes": ["gateway:read", "gateway:tap"]}, name=READER, author="t")
+    await api.seen()
+    assert (await api.client.post("/session/renew", headers=OWN)).status_code == 200
 
 
 async def test_without_the_dashboard_cookies_mean_nothing(api: Api) -> None:

@@ -262,10 +262,28 @@ async def test_revocation(api: Api) -> None:
         assert answer.status_code == 200
     form = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
     assert (await ask(api, form)).json()["error"] == "invalid_grant"
-    access = await api.client.post("/api/v1/auth/revoke", data={"token": tokens["access_token"]})
+    another = (await ask(api, FORM)).json()["access_token"]
+    access = await api.client.post("/api/v1/auth/revoke", data={"token": another})
     assert (access.status_code, access.json()["error"]) == (400, "unsupported_token_type")
     nothing = await api.client.post("/api/v1/auth/revoke", data={"token_type_hint": "refresh_token"})
     assert (nothing.status_code, nothing.json()["error"]) == (400, "invalid_request")
+
+
+async def test_the_end_of_a_login_ends_its_access_tokens_at_the_control_plane(api: Api) -> None:
+    """RFC 7009, section 2.1; and RFC 9700, 4.14.2, for a token that was copied."""
+    for ending in ("revoked", "copied"):
+        tokens = (await ask(api, FORM)).json()
+        headers = {"Authorization": f"Bearer {tokens['access_token']}"}
+        form = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
+        assert (await api.client.get("/api/v1/services", headers=headers)).status_code == 200
+        if ending == "revoked":
+            await api.client.post("/api/v1/auth/revoke", data={"token": tokens["refresh_token"]})
+        else:
+            assert (await ask(api, form)).status_code == 200
+            assert (await ask(api, form)).status_code == 400
+        assert (await api.client.get("/api/v1/services", headers=headers)).status_code == 401
+        again = await api.client.post("/api/v1/auth/revoke", data={"token": tokens["access_token"]})
+        assert again.status_code == 200, "it has ended already"
 
 
 async def test_a_user_without_scopes_gets_an_answer_without_scope(api: Api) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 from pydantic import SecretStr
 
-from controlplane.commands.adapters import StoredFamilies
+from controlplane.commands.adapters import StoredFamilies, StoredRevocations
 from controlplane.commands.executor import Executor
 from controlplane.identity import (
     Attempts,
@@ -17,6 +17,7 @@ from controlplane.identity import (
     Hasher,
     InvalidScope,
     KeyRing,
+    Revocations,
     TokenIssuer,
     TooManyAttempts,
     Users,
@@ -40,10 +41,14 @@ class World:
         self.hasher = Hasher(time_cost=1, memory_cost=8, parallelism=1)
         self.users = Users(self.find, self.hasher, lambda: self.now, attempts=Attempts(free=3))
         self.store = MemoryStore(clock=lambda: self.now)
-        self.issuer = TokenIssuer(ring, lambda: self.now, refresh_lifetime=LIFETIME)
+        self.revocations = Revocations(self.store, lambda: self.now)
+        self.issuer = TokenIssuer(
+            ring, lambda: self.now, refresh_lifetime=LIFETIME, ended=self.revocations.ended
+        )
         executor = Executor(self.store, Hasher(time_cost=1, memory_cost=8, parallelism=1), lambda: 0.0)
         rotation = StoredFamilies(executor, LIFETIME)
-        self.grants = Grants(self.users, self.issuer, rotation, lambda: self.now)
+        revoking = StoredRevocations(executor, self.revocations)
+        self.grants = Grants(self.users, self.issuer, rotation, revoking, lambda: self.now)
 
     async def find(self, username: str) -> User | None:
         if not self.store_answers:
