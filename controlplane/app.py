@@ -194,7 +194,7 @@ async def running(
             traffic_history=settings.traffic_history,
         )
         if streams is not None:  # without open streams it is false
-            parts.streams = streams
+            parts.streams, streams.trusted = streams, settings.trusted_proxies
         _measure(parts, telemetry)
         startup = Startup(settings, store, parts, hasher)
         parts.prepare_store = startup.repeat

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
+from controlplane.api.places import Bounds, Full, Places
 from controlplane.api.problems import HttpError
 
 MOST_CALLERS = 1000
@@ -26,31 +26,28 @@ class Allowance:
         burst: int,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`at_once` of all callers together and `each` of one caller may be under way; each caller may begin
-        `per_second`, and up to `burst` after a pause."""
+        """`at_once` of all callers together and `each` of one caller may be under way, the last ones for callers with
+        none; each caller may begin `per_second`, and up to `burst` after a pause."""
+        self.places = Places(what.lower(), Bounds(at_once, each))
+        self.too_often = 0
+        """Times that a caller came too early."""
         self._what = what
-        self._at_once = at_once
-        self._each = each
         self._per_second = per_second
         self._burst = burst
         self._now = now
-        self._under_way: Counter[str] = Counter()
         self._full_at: dict[str, float] = {}
         """The time at which a caller may begin `burst` again."""
 
     @contextmanager
     def take(self, caller: str) -> Iterator[None]:
         """Begin one; it ends with the block."""
-        if self._under_way.total() >= self._at_once or self._under_way[caller] >= self._each:
-            raise _refused(f"{self._what} are under way already, as many as may be", 1)
-        self._begin(caller)
-        self._under_way[caller] += 1
-        try:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self.places.take(caller))
+            except Full as full:
+                raise _refused(str(full), 1) from None
+            self._begin(caller)
             yield
-        finally:
-            self._under_way[caller] -= 1
-            if not self._under_way[caller]:
-                del self._under_way[caller]
 
     def _begin(self, caller: str) -> None:
         now = self._now()
@@ -58,6 +55,7 @@ class Allowance:
         wait = full_at - now - self._burst / self._per_second
         if wait > 1e-9:
             self._full_at[caller] = full_at - 1 / self._per_second
+            self.too_often += 1
             raise _refused(f"{self._what} are asked for too often", math.ceil(wait))
         self._full_at[caller] = full_at
         if len(self._full_at) > MOST_CALLERS:

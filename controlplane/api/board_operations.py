@@ -25,7 +25,7 @@ async def stream(call: Call) -> Response:
     """The same as events: `state` with everything, then `patch` with what changed."""
     call.parts.snapshot()
     traffic = flag(call, "traffic")
-    call.parts.streams.check(call.author)
+    held = call.parts.streams.take(call.author, call.request)
 
     async def allowed() -> bool:
         try:
@@ -37,7 +37,7 @@ async def stream(call: Call) -> Response:
         return True
 
     told = call.parts.broadcast.follow(allowed, traffic=traffic)
-    return EventStream(told, call.parts.streams, call.author)
+    return EventStream(told, call.parts.streams, held)
 
 
 TRAFFIC = Parameter(

@@ -64,8 +64,8 @@ class _Wanted:
 async def events(call: Call) -> Response:
     """The stream."""
     wanted = _wanted(call)
-    call.parts.streams.check(call.author)
-    return EventStream(_told(call, wanted), call.parts.streams, call.author)
+    held = call.parts.streams.take(call.author, call.request)
+    return EventStream(_told(call, wanted), call.parts.streams, held)
 
 
 def _wanted(call: Call) -> _Wanted:

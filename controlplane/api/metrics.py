@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from controlplane.api.parts import Parts
+from controlplane.api.streams import Streams
 from controlplane.commands.counts import Counts
 from controlplane.distribute.messages import Messages
 from controlplane.distribute.subscriber import Whole
@@ -55,6 +56,10 @@ QUERIES: Final[Mapping[str, str]] = {
     PREFIX + "resources_sent_total": "sum by (form) (rate(headgate_controlplane_resources_sent_total[5m]))",
     PREFIX + "admin_requests_total": (
         'sum by (method) (rate(headgate_controlplane_admin_requests_total{status=~"5.."}[5m])) > 0'
+    ),
+    PREFIX + "event_streams": "sum(headgate_controlplane_event_streams)",
+    PREFIX + "event_streams_refused_total": (
+        "sum by (bound) (increase(headgate_controlplane_event_streams_refused_total[15m])) > 0"
     ),
     PREFIX + "calls_refused_total": (
         "sum by (service, code) (rate(headgate_controlplane_calls_refused_total[5m])) > 0"
@@ -147,6 +152,7 @@ class PartsCollector(Collector):
         )
         yield from _messages(self._parts.messages)
         yield self._requests()
+        yield from _streams(self._parts.streams)
         yield self._refused_calls()
 
     def _dataplanes(self) -> Iterator[Metric]:
@@ -186,6 +192,18 @@ class PartsCollector(Collector):
         for labels, count in sorted(self._parts.refused.counts.items()):
             family.add_metric(labels, count)
         return family
+
+
+def _streams(streams: Streams) -> Iterator[Metric]:
+    yield _gauge("event_streams", "Open event streams to browsers and programs.", len(streams))
+    refused = CounterMetricFamily(
+        PREFIX + "event_streams_refused",
+        "Event streams that were refused for a bound: of one user, of one address, or of all.",
+        labels=["bound"],
+    )
+    for bound in ("caller", "address", "all"):
+        refused.add_metric([bound], streams.places.refused[bound])
+    yield refused
 
 
 def _registrations(counts: Counts) -> Iterator[Metric]:

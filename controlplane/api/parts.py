@@ -98,6 +98,7 @@ class Parts:
     """The fleet at a glance, for all who look."""
 
     def __post_init__(self) -> None:
+        self.streams.trusted = self.trusted_proxies
         self.revocations = Revocations(self.commands.executor.store, time.time)
         self.waiting = Waiting(self.watcher, self.fleet)
         self.observer = Observer(self.watcher, self.fleet, self.events)

@@ -9,19 +9,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections import Counter
-from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import ExitStack, aclosing
 
+from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
+from controlplane.api.caller import Network, address_of
+from controlplane.api.places import Bounds, Full, Places
 from controlplane.api.problems import HttpError
 
-MOST = 256
-"""Streams that are open at once."""
-MOST_OF_CALLER = 64
-"""Streams of one caller."""
+BOUNDS = Bounds(most=256, of_caller=32, of_address=64, few=4)
+"""Streams that are open at once. A page of the dashboard has two at most."""
 ALIVE = 10.0
 """Seconds of silence after which a comment is sent: proxies close connections that are silent for longer."""
 RETRY = 2000
@@ -40,30 +40,23 @@ MEDIA_TYPE = "text/event-stream"
 class Streams:
     """The open streams, counted; and whether the process is stopping, which ends them all."""
 
-    def __init__(self, most: int = MOST, most_of_caller: int = MOST_OF_CALLER) -> None:
+    def __init__(self, bounds: Bounds = BOUNDS, trusted: tuple[Network, ...] = ()) -> None:
+        """`trusted`: proxies that say from which address a request comes."""
         self.stopping = asyncio.Event()
-        self._most, self._most_of_caller = most, most_of_caller
-        self._open: Counter[str] = Counter()
+        self.places = Places("event streams", bounds)
+        self.trusted = trusted
 
     def __len__(self) -> int:
-        return self._open.total()
+        return len(self.places)
 
-    def check(self, caller: str) -> None:
-        """HttpError 429 when there is no room for another stream of this caller."""
-        if len(self) >= self._most or self._open[caller] >= self._most_of_caller:
-            detail = f"{len(self)} event streams are open, {self._open[caller]} of them by {caller}"
-            raise HttpError(429, f"Too many event streams: {detail}", headers={"Retry-After": "10"})
-
-    @contextmanager
-    def place(self, caller: str) -> Iterator[None]:
-        """A place, within the block."""
-        self._open[caller] += 1
+    def take(self, caller: str, request: Request) -> ExitStack:
+        """A place for another stream of this caller, until the stack is closed. HttpError 429 when there is none."""
+        held = ExitStack()
         try:
-            yield
-        finally:
-            self._open[caller] -= 1
-            if not self._open[caller]:
-                del self._open[caller]
+            held.enter_context(self.places.take(caller, address_of(request, self.trusted)))
+        except Full as full:
+            raise HttpError(429, str(full), headers={"Retry-After": "10"}) from None
+        return held
 
 
 def event(kind: str, data: object, identity: str = "") -> bytes:
@@ -85,21 +78,26 @@ class EventStream(Response):
     media_type = MEDIA_TYPE
 
     def __init__(
-        self, parts: Parts, streams: Streams, caller: str, headers: Mapping[str, str] | None = None
+        self, parts: Parts, streams: Streams, held: ExitStack, headers: Mapping[str, str] | None = None
     ) -> None:
-        """`parts` gives bytes of the wire form, and at least a COMMENT every `ALIVE` seconds."""
+        """`parts` gives bytes of the wire form, and at least a COMMENT every `ALIVE` seconds. `held`, with its place,
+        is closed at the end, even if the stream never begins."""
         super().__init__(headers={**HEADERS, **(headers or {})}, media_type=MEDIA_TYPE)
         # A length is that of the whole answer, which is not known.
         del self.headers["content-length"]
-        self._parts, self._streams, self._caller = parts, streams, caller
+        self._parts, self._streams, self._held = parts, streams, held
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the parts; HEAD gets the head only."""
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+        with self._held:
+            await self._answer(scope, receive, send, start)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, start: Message) -> None:
         async with aclosing(self._parts):
             await send(start)
             if scope["method"] != "HEAD":
-                with self._streams.place(self._caller), contextlib.suppress(TimeoutError, OSError):
+                with contextlib.suppress(TimeoutError, OSError):
                     await self._run(receive, send)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 

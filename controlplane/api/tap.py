@@ -10,10 +10,9 @@ import logging
 import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import ExitStack, aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
 
 from controlplane.api import auth
 from controlplane.api.allowance import Allowance
@@ -21,7 +20,7 @@ from controlplane.api.numbers import whole
 from controlplane.api.operation import ROOT, TAP, Answer, Call, Operation, Parameter, get
 from controlplane.api.problems import HttpError
 from controlplane.api.questions import asker_of, choose
-from controlplane.api.streams import COMMENT, MEDIA_TYPE, EventStream, Streams, event
+from controlplane.api.streams import COMMENT, MEDIA_TYPE, EventStream, event
 from controlplane.fleet.questions import (
     LONGEST_TAP,
     MOST_SHOWN,
@@ -71,27 +70,11 @@ Item = tuple[str, Tapped | Unanswered | None]
 async def tap(call: Call) -> Response:
     """Show the next requests."""
     wanted, nodes, asker = _wanted(call), _nodes(call), asker_of(call)
-    call.parts.streams.check(call.author)
-    held = ExitStack()
-    if call.request.method != "HEAD":
-        # Taken here, so that a refusal is a response and not an event.
-        held.enter_context(TAPS.take(call.author))
-    return _Stream(_events(call, asker, nodes, wanted), call.parts.streams, call.author, held)
-
-
-class _Stream(EventStream):
-    """Frees `held` at its end, even if it never begins."""
-
-    def __init__(
-        self, parts: AsyncGenerator[bytes, None], streams: Streams, caller: str, held: ExitStack
-    ) -> None:
-        super().__init__(parts, streams, caller)
-        self._held = held
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
-        with self._held:
-            await super().__call__(scope, receive, send)
+    # Taken here, so that a refusal is a response and not an event.
+    with call.parts.streams.take(call.author, call.request) as held:
+        if call.request.method != "HEAD":
+            held.enter_context(TAPS.take(call.author))
+        return EventStream(_events(call, asker, nodes, wanted), call.parts.streams, held.pop_all())
 
 
 async def _events(call: Call, asker: Asker, nodes: list[str], wanted: Tap) -> AsyncGenerator[bytes, None]:

@@ -1,7 +1,7 @@
 """Logins and tokens that end before they expire: what the store remembers of one user. Pure.
 
 An access token is valid by its signature alone, for minutes. So what has ended is remembered until every token of it
-has expired, and then forgotten. Tokens of a login carry its id (`sid`), and every token its own (`jti`): either can end.
+has expired, and then forgotten. Tokens of a login carry its id (`sid`), and every token its own (`jti`): both can end.
 
 The entry of a user is bounded: above `MOST` the oldest id is replaced by a floor, and every token of that user that was
 issued no later than that id ended has ended too. The refresh token of another login of the user then gives a new one.

@@ -8,6 +8,7 @@ import json
 import httpx
 import pytest
 
+from controlplane.api.places import Bounds
 from controlplane.api.streams import Streams
 from controlplane.fleet.reports import (
     CircuitReport,
@@ -164,7 +165,7 @@ async def test_a_slow_follower_gets_everything_instead_of_a_queue(fleet: Api) ->
 
 async def test_streams_are_bounded_and_end_with_the_process(fleet: Api) -> None:
     fleet.client.headers.update(await fleet.token(READER))
-    fleet.parts.streams = Streams(most=1)
+    fleet.parts.streams = Streams(Bounds(1, of_caller=1))
     reading = asyncio.create_task(fleet.client.get("/api/v1/fleet/stream"))
     await eventually(lambda: len(fleet.parts.streams))
     refused = await fleet.client.get("/api/v1/fleet/stream")

@@ -7,9 +7,11 @@ import asyncio
 import httpx
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from starlette.requests import Request
 
 from controlplane.api import events, streams
 from controlplane.api.openapi import describe
+from controlplane.api.places import Bounds
 from controlplane.api.table import operations
 from controlplane.events.log import EventLog, Kind
 from controlplane.fleet.reports import (
@@ -155,7 +157,7 @@ async def test_a_silent_stream_shows_that_it_is_alive(api: Api, monkeypatch: pyt
 
 
 async def test_streams_are_counted_and_end_at_the_stop(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    api.parts.streams = streams.Streams(most_of_caller=1)
+    api.parts.streams = streams.Streams(Bounds(8, of_caller=1))
     headers = await api.token()
     async with opened(api.app, PATH, headers) as first:
         await eventually(lambda: len(api.parts.streams))
@@ -179,7 +181,8 @@ async def test_a_client_that_takes_nothing_loses_its_place(monkeypatch: pytest.M
         if message.get("more_body"):
             await asyncio.Event().wait()
 
-    stuck = streams.EventStream(parts(), places, "ann")
+    request = Request({"type": "http", "client": None, "headers": []})
+    stuck = streams.EventStream(parts(), places, places.take("ann", request))
     await stuck({"type": "http", "method": "GET"}, asyncio.Event().wait, send)  # type: ignore[arg-type]
     assert not len(places)
 
