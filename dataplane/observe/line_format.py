@@ -46,6 +46,16 @@ RFC 8628, RFC 8693), of SAML, and of signed addresses."""
 REDACTED: Final = "***"
 MOST_PAIRS: Final = 100
 """Pairs of a query that are looked at, because a client may send tens of thousands; what follows is not shown."""
+MOST_NESTED: Final = 3
+"""Times that a value is decoded to find such parameters in it."""
+LONGEST_NESTED: Final = 512
+"""Characters of a value that is decoded."""
+_NESTED: Final = re.compile(r"[?#]([^?&;#=\s]{1,100})=")
+"""The name of the first parameter in a URL; the others are pairs of the query that it stands in."""
+_DECODED: Final = re.compile(r"(?:^|[?&;#])([^?&;#=\s]{1,100})=")
+"""The names of parameters in what was a value."""
+_ENCODED: Final = re.compile("%3d|%25", re.IGNORECASE)
+"""An equals sign, or what may become one."""
 _SEPARATORS: Final = re.compile("([&;])")
 """Of the pairs of a query; some servers read the second one, too."""
 _HEADER: Final = re.compile(r"header:([!#$%&'*+.^_`|~0-9A-Za-z-]{1,100})")
@@ -106,14 +116,44 @@ def plain(name: str) -> str:
     return name.strip().lower().replace("-", "").replace("_", "")
 
 
-def _redact(pair: str, secret: frozenset[str]) -> str:
-    name, equals, _ = pair.partition("=")
-    if not equals:
-        return pair
+def is_secret(name: str, secret: frozenset[str]) -> bool:
+    """Whether a parameter with this name, as it was sent, is one of these, in the form of `plain`."""
     whole = plain(unquote_plus(name))
     # Frameworks read user[password] and user.password as a field of an object, token[] as a list.
-    hidden = whole in secret or any(plain(part) in secret for part in re.split(r"[\[\].]+", whole))
-    return f"{name}={REDACTED}" if hidden else pair
+    return whole in secret or any(plain(part) in secret for part in re.split(r"[\[\].]+", whole))
+
+
+def encodes(value: str, secret: frozenset[str]) -> bool:
+    """Whether a value is, once decoded, a URL or a query with such a parameter: `%2Fdone%3Ftoken%3Dabc`.
+
+    True if it cannot be told at a bounded cost.
+    """
+    for _ in range(MOST_NESTED):
+        if "%" not in value or not _ENCODED.search(value):
+            return False
+        if len(value) > LONGEST_NESTED:
+            return True
+        value = unquote_plus(value)
+        if _names_one(_DECODED.findall(value), secret):
+            return True
+    return _ENCODED.search(value) is not None
+
+
+def _nests(value: str, secret: frozenset[str]) -> bool:
+    """Whether a value is a URL with such a parameter, encoded or not."""
+    found = _NESTED.search(value) if "=" in value else None
+    return (found is not None and is_secret(found[1], secret)) or encodes(value, secret)
+
+
+def _names_one(names: list[str], secret: frozenset[str]) -> bool:
+    return any(is_secret(name, secret) for name in names)
+
+
+def _redact(pair: str, secret: frozenset[str]) -> str:
+    name, equals, value = pair.partition("=")
+    if not equals:
+        return pair
+    return f"{name}={REDACTED}" if is_secret(name, secret) or _nests(value, secret) else pair
 
 
 def _read_text(text: str) -> Format:

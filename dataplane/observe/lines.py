@@ -20,6 +20,7 @@ from dataplane.observe.line_format import (
     plain,
     redact_query,
 )
+from dataplane.observe.redaction import redact_path, redact_value
 from dataplane.proxy.exchange import Exchange
 
 
@@ -63,7 +64,8 @@ class JsonLines(Lines):
         if exchange.shadowed:
             reason += f',"shadowed":"{" ".join(exchange.shadowed)}"'
         if request is not None:
-            method, host, path = request.method, request.host, quoted(request.sent_path or request.path)
+            method, host = request.method, request.host
+            path = quoted(redact_path(request.sent_path or request.path, SECRET_PARAMETERS))
             if request.provenance is not None and request.provenance.context is not None:
                 trace = f',"trace_id":"{request.provenance.context.trace_id.decode("ascii")}"'
         return (
@@ -85,9 +87,11 @@ Reader = Callable[["ChosenLines", Exchange], Value]
 class ChosenLines(Lines):
     """Writes the fields of a format, as JSON or as a text."""
 
-    def __init__(self, chosen: Format, redact: tuple[str, ...] = ()) -> None:
-        """`redact` names further headers and query parameters whose values are not shown."""
+    def __init__(self, chosen: Format, redact: tuple[str, ...] = (), longest: int = 0) -> None:
+        """`redact` names further headers and query parameters whose values are not shown. Values in JSON are cut after
+        `longest` characters; 0: nowhere."""
         super().__init__()
+        self._longest = longest
         also = frozenset(map(plain, redact))
         self.secret_headers = SECRET_HEADERS | also
         self.secret_parameters = SECRET_PARAMETERS | also
@@ -102,6 +106,10 @@ class ChosenLines(Lines):
         """The exchange as one line of the format."""
         self.route, self.service, self.microseconds = route, service, int(seconds * 1e6)
         return self._text(exchange) if self._literals else self._json(exchange)
+
+    def shown(self, spelt: str, value: str) -> str:
+        """The value of a field of this name, as `plain` writes it, without secrets."""
+        return shown_header(spelt, value, self.secret_headers, self.secret_parameters)
 
     def time_of(self, exchange: Exchange) -> str:
         """The time at which it ended."""
@@ -120,6 +128,8 @@ class ChosenLines(Lines):
             value = read(self, exchange)
             if value == "" and name in _OPTIONAL:
                 continue
+            if self._longest and isinstance(value, str):
+                value = cut(value, self._longest)
             pieces.append(f"{key}{quoted(value) if isinstance(value, str) else value}")
         return f"{{{','.join(pieces)}}}\n"
 
@@ -129,6 +139,11 @@ class ChosenLines(Lines):
             value = read(self, exchange)
             pieces += (_escaped(value) if isinstance(value, str) else str(value), literal)
         return f"{''.join(pieces)}\n"
+
+
+def cut(value: str, longest: int) -> str:
+    """The value, with an ellipsis in place of what is more than so many characters."""
+    return value if len(value) <= longest else f"{value[: longest - 1]}\u2026"
 
 
 def _escaped(value: str) -> str:
@@ -163,17 +178,18 @@ def _header(name: str) -> Reader:
     def read(lines: ChosenLines, exchange: Exchange) -> Value:
         if exchange.request is None:
             return ""
-        return shown_header(spelt, exchange.request.field(name), lines.secret_headers)
+        return lines.shown(spelt, exchange.request.field(name))
 
     return read
 
 
-def shown_header(spelt: str, value: str, secret: frozenset[str]) -> str:
-    """The value of a field as it may be shown. `spelt` is its name, as `plain` writes it; of `secret` ones nothing."""
+def shown_header(spelt: str, value: str, secret: frozenset[str], parameters: frozenset[str]) -> str:
+    """The value of a field as it may be shown. `spelt` is its name, as `plain` writes it; of `secret` ones nothing, and
+    of these `parameters` no value."""
     if value and spelt in secret:
         return REDACTED
     value = _decoded(value)
-    return _without_query(value) if spelt in _ADDRESSES else value
+    return _without_query(value) if spelt in _ADDRESSES else redact_value(value, parameters)
 
 
 _ADDRESSES: Final = frozenset(
@@ -208,9 +224,9 @@ def _trace_id(exchange: Exchange) -> str:
     return request.provenance.context.trace_id.decode("ascii")
 
 
-def _path(exchange: Exchange) -> str:
+def _path(lines: ChosenLines, exchange: Exchange) -> str:
     request = exchange.request
-    return "" if request is None else request.sent_path or request.path
+    return "" if request is None else redact_path(request.sent_path or request.path, lines.secret_parameters)
 
 
 def _query(lines: ChosenLines, exchange: Exchange) -> str:
@@ -233,7 +249,7 @@ _READERS: Final[Mapping[str, Reader]] = {
     "client": lambda _, exchange: exchange.address,
     "method": lambda _, exchange: "" if exchange.request is None else exchange.request.method,
     "host": lambda _, exchange: "" if exchange.request is None else exchange.request.host,
-    "path": lambda _, exchange: _path(exchange),
+    "path": _path,
     "status": lambda _, exchange: exchange.status,
     "decision": lambda _, exchange: exchange.decision,
     "reason": lambda _, exchange: exchange.reason,

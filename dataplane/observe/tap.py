@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from dataplane.observe.line_format import REDACTED, Format, plain
-from dataplane.observe.lines import ChosenLines, shown_header
+from dataplane.observe.lines import ChosenLines, cut
 from dataplane.observe.log_fields import CHOSEN, REQUEST
 from dataplane.proxy.exchange import Exchange
 from dataplane.proxy.messages import Request
@@ -23,6 +23,8 @@ MOST_PER_SECOND: Final = 20
 MOST_HEADERS: Final = 64
 LONGEST_VALUE: Final = 256
 """Characters of a header's value that are shown."""
+LONGEST_FIELD: Final = 2048
+"""Characters of any other value, such as the path."""
 _SECRET: Final = re.compile(
     "apikey|assertion|auth|cookie|credential|dpop|jwt|key$|passw|secret|session|signature|subprotocol|token"
 )
@@ -105,7 +107,7 @@ class TappedRecorder:
         """`redact` names headers and query parameters, besides the usual ones, whose values are not shown."""
         self.taps: dict[str, Tap] = {}
         self._behind = behind
-        self._lines = ChosenLines(Format((*REQUEST, *CHOSEN)), redact)
+        self._lines = ChosenLines(Format((*REQUEST, *CHOSEN)), redact, LONGEST_FIELD)
 
     def finished(self, exchange: Exchange) -> None:
         """Called with every exchange that ended."""
@@ -128,14 +130,16 @@ class TappedRecorder:
         return f'{line.rstrip()[:-1]},"headers":{json.dumps(headers, separators=(",", ":"))}}}'
 
     def _headers(self, request: Request) -> Mapping[str, str]:
-        secret, shown = self._lines.secret_headers, dict[str, str]()
+        shown = dict[str, str]()
         for name, value in _fields(request):
             if len(shown) >= MOST_HEADERS:
                 break
             spelt = plain(name)
             hidden = _SECRET.search(spelt) or _SCHEME.match(value)
-            text = REDACTED if hidden else shown_header(spelt, value, secret)
-            shown[name] = f"{shown[name]}, {text}"[:LONGEST_VALUE] if name in shown else text[:LONGEST_VALUE]
+            text = REDACTED if hidden else self._lines.shown(spelt, value)
+            shown[cut(name, LONGEST_VALUE)] = cut(
+                f"{shown[name]}, {text}" if name in shown else text, LONGEST_VALUE
+            )
         return shown
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataplane.observe.line_format import SECRET_PARAMETERS, plain, redact_query
+from dataplane.observe.redaction import redact_path, redact_value
 from dataplane.proxy.exchange import Exchange
 from dataplane.proxy.messages import Request
 from dataplane.telemetry.attributes import limit_of, scheme_of, user_agent
@@ -35,17 +36,31 @@ class RequestFields:
         )
         request = exchange.request
         if request is not None:
-            pieces.append(self._path.write(utf8(request.sent_path or request.path)))
+            pieces.append(
+                self._path.write(utf8(redact_path(request.sent_path or request.path, self._secret)))
+            )
             if request.host:
                 pieces.append(self._host.write(utf8(request.host)))
             if agent := user_agent(request):
-                pieces.append(self._agent.write(valid(agent)))
+                pieces.append(self._agent.write(self._shown(agent)))
             if query := self.query(request):
                 pieces.append(self._query.write(query))
         if exchange.reason:
             self._add_reason(pieces, exchange)
         if exchange.shadowed:
             pieces.append(self._shadowed.write(utf8(" ".join(exchange.shadowed))))
+
+    def path(self, path: bytes) -> bytes:
+        """A path as it was sent, without the secrets of its parameters."""
+        if b";" not in path:
+            return path
+        return redact_path(path.decode("latin-1"), self._secret).encode("latin-1")
+
+    def _shown(self, agent: bytes) -> bytes:
+        """Robots name the address of their owner in it."""
+        if b"=" not in agent and b"%" not in agent and b"@" not in agent:
+            return valid(agent)
+        return utf8(redact_value(agent.decode("utf-8", "replace").rstrip(), self._secret))
 
     def query(self, request: Request) -> bytes:
         """The query without its secrets."""

@@ -164,7 +164,7 @@ class SpanWriter:
     def _url(self, exchange: Exchange, request: Request) -> bytes:
         endpoint = exchange.endpoint
         assert endpoint is not None
-        path = request.target.partition(b"?")[0]
+        path = self._fields.path(request.target.partition(b"?")[0])
         scheme = b"https://" if endpoint.tls is not None else b"http://"
         url = scheme + endpoint.authority + (path if path.isascii() else valid(path))
         query = self._fields.query(request)

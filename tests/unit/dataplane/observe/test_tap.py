@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from dataplane.observe.tap import MOST_HEADERS, MOST_PER_SECOND, Filter, Tap, TappedRecorder
+from dataplane.observe.tap import LONGEST_FIELD, MOST_HEADERS, MOST_PER_SECOND, Filter, Tap, TappedRecorder
 from dataplane.proxy.bounds import Bounds
 from dataplane.proxy.exchange import Exchange
 from dataplane.proxy.nobody import Nobody
@@ -73,7 +73,7 @@ def test_what_is_shown_and_what_is_not(recorder: TappedRecorder) -> None:
         "x-two": "one, two",
         "referer": "http://x/",
         "transfer-encoding": "chunked",
-        "x-long": "v" * 256,
+        "x-long": "v" * 255 + "…",
     }
     assert tap.take() == ([], 0)
 
@@ -108,6 +108,19 @@ def test_bounds(recorder: TappedRecorder) -> None:
     assert few.ended(0.0) and over.ended(10.0) and not rate.ended(98.0)
     behind = recorder._behind
     assert isinstance(behind, Behind) and len(behind.seen) == 2 * MOST_PER_SECOND + 1
+
+
+def test_what_is_long_is_cut(recorder: TappedRecorder) -> None:
+    """Twenty heads a second with paths of 64 KiB would fill the way to an operator."""
+    tap = tapped(recorder)
+    target = b"/" + b"p" * 3_000 + b"?q=" + b"v" * 3_000
+    recorder.finished(
+        ended(head=b"GET " + target + b" HTTP/1.1\r\nHost: a.example\r\nX-Callback: /a?token=x\r\n\r\n")
+    )
+    (line,), _ = tap.take()
+    shown = json.loads(line)
+    assert len(line) < 6000 and (len(shown["path"]), len(shown["query"])) == (LONGEST_FIELD, LONGEST_FIELD)
+    assert shown["path"].endswith("p…") and shown["headers"]["x-callback"] == "/a?token=***"
 
 
 def test_heads_that_are_none_and_very_many_headers(recorder: TappedRecorder) -> None:

@@ -239,3 +239,16 @@ def test_a_tunnel_has_a_client_span_though_its_sending_time_is_unknown() -> None
     made = traced(status=101, sent_at=0.0)
     made.streamed_at = made.ended
     assert [span.kind for span in read(made)] == [2, 3]
+
+
+def test_neither_paths_nor_user_agents_give_secrets_away() -> None:
+    made = traced()
+    assert made.request is not None
+    made.request.sent_path = "/cart;jsessionid=s3cret"
+    made.request.target = b"/cart;jsessionid=s3cret?x=1"
+    made.request.fields = [b"\r\nuser-agent: ", b"bot (https://bot.example/?token=s3cret)"]
+    server, client = read(made)
+    found = texts(server.attributes)
+    assert texts(client.attributes)["url.full"] == "http://10.0.0.1:9001/cart;jsessionid=***?x=1"
+    assert found["url.path"] == "/cart;jsessionid=***"
+    assert found["user_agent.original"] == "bot (https://bot.example/?token=***"
