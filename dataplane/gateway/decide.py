@@ -129,11 +129,10 @@ class Gateway(Decider):
             name = exchange.client.server_name
             if name != request.host and cast(Sites, sites).misdirected(router, name):
                 return MISDIRECTED
-        method, asked = request.method, None
+        method, asked = request.method, ""
         if router.preflights and method == "OPTIONS":
             asked = asked_by(request, router)
-            if asked is not None:
-                method = asked.method
+            method = asked or method
         route = router.match(request.host, request.path, method, request)
         if type(route) is not Route:
             if request.path == SERVER:
@@ -146,6 +145,8 @@ class Gateway(Decider):
         # A port that closes still has the routes of an earlier table: their plans must not serve those of this one.
         if plan is None or plan.route is not route:
             plan = self._plan(route)
+        if asked and plan.preflights is not None:
+            plan = plan.preflights
         exchange.plan = plan
 
         address = exchange.address
@@ -153,8 +154,6 @@ class Gateway(Decider):
             address = exchange.address = self._client(exchange.client.peer, request.provenance)
         if plan.gate is not None and not plan.gate.admits(address):
             return AddressDenied()
-        if asked is not None:
-            return asked.answer(request)
         block = address if ":" not in address else address_block(address)
         refused = plan.early.take(exchange, block, ANONYMOUS, now)
         if refused is not None:

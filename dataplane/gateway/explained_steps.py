@@ -7,7 +7,15 @@ from time import time
 from typing import Any, Final, cast
 
 from dataplane.config.table import Table
-from dataplane.gateway.actions import Redirected, Responded, Unusable, WithoutService
+from dataplane.gateway.actions import (
+    AddressDenied,
+    OriginDenied,
+    Preflight,
+    Redirected,
+    Responded,
+    Unusable,
+    WithoutService,
+)
 from dataplane.gateway.backends import Backend
 from dataplane.gateway.limit_keys import needs_caller
 from dataplane.gateway.lost_routes import match_of
@@ -18,6 +26,7 @@ from dataplane.gateway.policy.breaker import State
 from dataplane.gateway.policy.bucket_keys import label
 from dataplane.gateway.policy.permit import Caller
 from dataplane.gateway.policy.router import AmbiguousPath, MethodNotAllowed, NotFound
+from dataplane.gateway.policy.sites import Misdirected
 from dataplane.gateway.policy.too_many import TooMany, Unanswered
 from dataplane.gateway.redis_checks import Uncounted
 from dataplane.gateway.twin import Entered, GatewayTwin, Taken
@@ -63,6 +72,10 @@ _STAGES_OF: Final[dict[type, str]] = {
     BadRequest: "request",
     NotFound: "route",
     MethodNotAllowed: "route",
+    Misdirected: "route",
+    AddressDenied: "route",
+    OriginDenied: "action",
+    Preflight: "action",
     NotConfigured: "route",
     AboutServer: "route",
     Forbidden: "scopes",
@@ -162,6 +175,11 @@ class Teller:
             route = self._plan.route
             details = {"name": route.name, **match_of(route), "services": list(route.services)}
             return Step("route", PASSED, f"Route {route.name} matches and is preferred.", details)
+        if isinstance(refusal, AddressDenied):
+            return Step("route", REFUSED, "The route refuses the address of the client.")
+        if isinstance(refusal, Misdirected):
+            text = "The connection was made to another listener of the port than that of the host."
+            return Step("route", REFUSED, text)
         if isinstance(refusal, MethodNotAllowed):
             text = "Routes match host and path, but none of them takes the method."
             return Step("route", REFUSED, text, {"allow": list(refusal.allow)})
@@ -258,6 +276,10 @@ class Teller:
             details: Details = {"location": fields["location"]} if "location" in fields else {}
             text = "The route redirects the client." if details else "The route answers by itself."
             return Step("action", ANSWERED, text, details)
+        if isinstance(refusal, Preflight):
+            return Step("action", ANSWERED, "The route answers a browser that asks for permission (CORS).")
+        if isinstance(refusal, OriginDenied):
+            return Step("action", REFUSED, "Scripts of this origin may not use the route (CORS).")
         if isinstance(refusal, Unusable):
             return Step(
                 "action", REFUSED, f"This data plane cannot do what the route says: {refusal.reason}."

@@ -44,7 +44,7 @@ def explain(exchange: Exchange, twin: GatewayTwin, table: Table, now: float) -> 
     if request is not None and exchange.fault is None:
         sites = exchange.client.entrance.sites
         router = table.router if sites is None else cast(Sites, sites).find(request.host)
-        winner = cast(Plan, exchange.plan).route if exchange.plan is not None else None
+        winner = table.routes.get(exchange.plan.route_name) if exchange.plan is not None else None
         lost = yield from lost_routes(table, router, request, winner)
         told.steps[1].details["lost"] = lost.shown
         told.steps[1].details["more_lost"] = lost.more

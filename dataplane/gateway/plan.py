@@ -39,6 +39,7 @@ class Plan(Side):
         "late",
         "late_in_redis",
         "max_in_flight",
+        "preflights",
         "rewrites",
         "route",
         "service",
@@ -80,6 +81,8 @@ class Plan(Side):
         self.rewrites = bool(route.rewrite or route.strip_prefix)
         self.cors: Cors | None = None
         """Answers to preflights, and fields for scripts of other origins."""
+        self.preflights: Plan | None = None
+        """The same for preflights; None on a route without CORS."""
         self.gate: Gate | None = None
         """The addresses that may use the route."""
         if forwarding is not None:

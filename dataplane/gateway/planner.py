@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from zlib import crc32
 
+from dataplane.gateway import preflights
 from dataplane.gateway.actions import Action, Answering, Redirecting, Splitting, Unusable, responding
 from dataplane.gateway.backends import Backends
 from dataplane.gateway.plan import Plan
@@ -12,6 +13,7 @@ from dataplane.gateway.policy.forwarding import Forwarding
 from dataplane.gateway.policy.limiter import Limiter
 from dataplane.gateway.policy.resources import Limit, Route, Service
 from dataplane.gateway.policy.weights import Points
+from dataplane.gateway.preflights import route_of
 from dataplane.gateway.store import Store
 from dataplane.gateway.variables import claims_in
 
@@ -33,6 +35,9 @@ class Planner:
         plan = self._to(route, route.service, services, store)
         forwarding = route.forwarding
         if forwarding is not None:
+            if forwarding.cors is not None:
+                plan.preflights = self._to(route_of(route), "", services, store)
+                plan.preflights.action = preflights.Answering(forwarding.cors)
             action = _answering(route, forwarding)
             if action is None and forwarding.shares:
                 action = self._splitting(route, forwarding, services, store)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataplane.gateway.actions import OriginDenied, Preflight
+from dataclasses import replace
+from typing import Final
+
+from dataplane.gateway.actions import Action, OriginDenied, Preflight
+from dataplane.gateway.limit_keys import needs_caller
 from dataplane.gateway.policy.cors import Cors
 from dataplane.gateway.policy.resources import Route
 from dataplane.gateway.policy.router import Router
@@ -10,36 +14,46 @@ from dataplane.proxy.exchange import Exchange
 from dataplane.proxy.messages import METHODS, Request
 from dataplane.proxy.reply import Reply, with_fields
 
+_ORIGIN: Final = "origin"
+_METHOD: Final = "access-control-request-method"
+_HEADERS: Final = "access-control-request-headers"
 
-class Asked:
-    """A preflight: the method that a script of this origin wants to use, on a route with this CORS."""
 
-    __slots__ = ("_cors", "_origin", "method")
+class Answering(Action):
+    """Answers the preflights of a route."""
 
-    def __init__(self, cors: Cors, origin: str, method: str) -> None:
-        self.method = method
+    __slots__ = ("_cors",)
+
+    def __init__(self, cors: Cors) -> None:
         self._cors = cors
-        self._origin = origin
 
-    def answer(self, request: Request) -> object:
-        """The answer to this request; a refusal if the route does not allow the origin."""
-        headers = request.field("access-control-request-headers")
-        fields = self._cors.preflight(self._origin, self.method, headers)
+    def take(self, exchange: Exchange) -> object | None:
+        request = exchange.request
+        assert request is not None
+        origin, method, headers = (request.field(name) for name in (_ORIGIN, _METHOD, _HEADERS))
+        fields = self._cors.preflight(origin, method, headers)
         return OriginDenied() if fields is None else Preflight(Reply.plain(204, "preflight", b"", "", fields))
 
 
-def asked_by(request: Request, router: Router) -> Asked | None:
-    """The preflight in an OPTIONS request: it is decided by the route of the request that it asks for.
+def asked_by(request: Request, router: Router) -> str:
+    """The method that a preflight asks for: its route decides.
 
-    None if it is no preflight, or that route has no CORS: it goes the way of all requests.
+    Empty if the request is no preflight, or that route has no CORS: it goes the way of all requests.
     """
-    origin, method = request.field("origin"), request.field("access-control-request-method")
+    origin, method = request.field(_ORIGIN), request.field(_METHOD)
     if not origin or method not in METHODS:
-        return None
+        return ""
     route = router.match(request.host, request.path, method, request)
     if type(route) is not Route or route.forwarding is None or route.forwarding.cors is None:
-        return None
-    return Asked(route.forwarding.cors, origin, method)
+        return ""
+    return method
+
+
+def route_of(route: Route) -> Route:
+    """How a route takes preflights: from anyone, but within the limits that need no caller. A preflight costs a
+    decision like any other request."""
+    limits = tuple(limit for limit in route.limits if not needs_caller(limit))
+    return replace(route, public=True, scopes=frozenset(), limits=limits, service="")
 
 
 def readable(reply: Reply, cors: Cors, exchange: Exchange) -> Reply:

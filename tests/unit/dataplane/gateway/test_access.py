@@ -12,10 +12,12 @@ from dataplane.gateway.actions import AddressDenied, OriginDenied, Preflight
 from dataplane.gateway.policy.addresses import AddressLists
 from dataplane.gateway.policy.cors import Cors
 from dataplane.gateway.policy.forwarding import Forwarding
-from dataplane.gateway.policy.resources import Route
+from dataplane.gateway.policy.resources import Limit, LimitKey, LimitMode, Route, StoreFailure
 from dataplane.gateway.policy.router import AMBIGUOUS_PATH, Router
+from dataplane.gateway.policy.too_many import TooMany
+from dataplane.gateway.redis_checks import Uncounted
 from dataplane.proxy.reply import Reply
-from tests.unit.dataplane.gateway.line import ALICE, BASE, Line, orders
+from tests.unit.dataplane.gateway.line import ALICE, BASE, BY_ADDRESS, Line, orders
 
 A = b"https://a.example"
 RULES = Cors(origins=frozenset({A.decode()}), methods=("GET", "PUT"), headers=("x-a",))
@@ -77,6 +79,36 @@ def test_a_preflight_of_another_origin_is_refused() -> None:
     assert isinstance(refusal, OriginDenied)
     reply = line.gateway.refuse(exchange, refusal)
     assert reply.status == 403 and "access-control-allow-origin" not in fields(reply)
+
+
+def test_preflights_count_against_the_limits_of_the_address() -> None:
+    """A preflight costs a decision, and needs no token: without a limit it would be a free one."""
+    by_caller = Limit("by-caller", 1, 1, LimitKey.SUBJECT)
+    line = Line(*BASE, BY_ADDRESS, by_caller, UnlinkedRoute(shop().route, ("by-address", "by-caller")))
+    answers = [line.ask("/orders", *ASK, method=b"OPTIONS") for _ in range(3)]
+    replies = [line.gateway.refuse(exchange, refusal) for refusal, exchange in answers]
+    assert [reply.status for reply in replies] == [204, 204, 429]
+    # The script may read why.
+    assert fields(replies[2])["access-control-allow-origin"] == A.decode()
+    other, _ = line.ask("/orders", *ASK, method=b"OPTIONS", address="203.0.113.10")
+    assert isinstance(other, Preflight)
+    # They take nothing from what a caller has.
+    assert line.ask("/orders", token=ALICE, address="203.0.113.11")[0] is None
+
+
+def test_preflights_count_against_the_limit_of_the_settings() -> None:
+    line = Line(*BASE, shop(), default=Limit("default", 1, 1, LimitKey.ADDRESS))
+    found = [line.ask("/orders", *ASK, method=b"OPTIONS")[0] for _ in range(2)]
+    assert isinstance(found[0], Preflight) and isinstance(found[1], TooMany)
+
+
+@pytest.mark.parametrize(
+    ("policy", "kind"), [(StoreFailure.OPEN, Preflight), (StoreFailure.CLOSED, Uncounted)]
+)
+def test_preflights_count_in_redis(policy: StoreFailure, kind: type) -> None:
+    limit = Limit("shared", 1, 1, LimitKey.ADDRESS, mode=LimitMode.REDIS, on_store_failure=policy)
+    line = Line(*BASE, limit, UnlinkedRoute(shop().route, ("shared",)))
+    assert isinstance(line.ask("/orders", *ASK, method=b"OPTIONS")[0], kind)
 
 
 def test_responses_of_the_service_get_the_fields_of_the_gateway() -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
 
 from dataplane.config.table import Item, ResourceSet, UnlinkedRoute, build
+from dataplane.gateway.explained_steps import _STAGES_OF
+from dataplane.gateway.policy.addresses import AddressLists
+from dataplane.gateway.policy.authenticate import Unauthenticated
 from dataplane.gateway.policy.conditions import Condition, Conditions
+from dataplane.gateway.policy.cors import Cors
 from dataplane.gateway.policy.forwarding import Forwarding, Redirect, Respond, Share
 from dataplane.gateway.policy.in_redis import InRedis
 from dataplane.gateway.policy.leased import Leased
@@ -21,7 +26,19 @@ from dataplane.gateway.policy.resources import (
     StoreFailure,
     User,
 )
+from dataplane.gateway.policy.router import AmbiguousPath
+from dataplane.gateway.policy.too_many import TooMany, Unanswered
 from dataplane.gateway.policy.window import Naming
+from dataplane.gateway.redis_checks import Uncounted
+from dataplane.gateway.refusals import TABLE
+from dataplane.proxy.errors import (
+    BadResponse,
+    ClientStalled,
+    Exhausted,
+    TimedOut,
+    TooManyConnections,
+    Unavailable,
+)
 from dataplane.proxy.exchange import Result
 from headgate_api.leases.messages import Answer
 from tests.unit.dataplane.gateway.explaining import explained, step, stopped
@@ -91,6 +108,33 @@ def test_refusals(items: list[Item], asked: dict[str, Any], stage: str, status: 
     assert said in step(told, stage).text
     after = [one.outcome for one in told.steps[[one.stage for one in told.steps].index(stage) + 1 :]]
     assert set(after) <= {"not_reached"}
+
+
+ACCESS = Forwarding(
+    cors=Cors(origins=frozenset({"https://a.example"}), methods=("GET",)),
+    addresses=AddressLists(deny=(ip_network("203.0.113.10/32"),)),
+)
+PREFLIGHT = ((b"Origin", b"https://a.example"), (b"Access-Control-Request-Method", b"GET"))
+
+
+def test_what_cors_and_address_lists_answer() -> None:
+    line = Line(*BASE, BY_ADDRESS, UnlinkedRoute(orders(forwarding=ACCESS).route, ("by-address",)))
+    told = explained(line, "/orders/1", address="203.0.113.10")
+    assert (stopped(told), told.status, told.route) == ("route", 403, "orders")
+    told = explained(line, "/orders/1", *PREFLIGHT, method=b"OPTIONS")
+    assert (step(told, "action").outcome, told.status, told.route) == ("answered", 204, "orders")
+    assert step(told, "early_limits").details["limits"][0]["name"] == "by-address"
+    assert step(told, "route").details["lost"] == []
+    other = (b"Origin", b"https://b.example")
+    told = explained(line, "/orders/1", other, PREFLIGHT[1], method=b"OPTIONS")
+    assert (stopped(told), told.status) == ("action", 403)
+
+
+def test_every_answer_of_a_decision_has_a_stage() -> None:
+    """Without one, the explanation of such a request would fail."""
+    of_several = {Unauthenticated, AmbiguousPath, TooMany, Unanswered, Uncounted}
+    after = {ClientStalled, TooManyConnections, Exhausted, Unavailable, BadResponse, TimedOut}
+    assert {*TABLE} - of_several - after == {*_STAGES_OF}
 
 
 def test_a_disabled_user() -> None:
