@@ -8,6 +8,7 @@ from dataplane.gateway.in_flight import enter
 from dataplane.gateway.policy.cors import Cors
 from dataplane.gateway.policy.resources import Route
 from dataplane.gateway.policy.router import AMBIGUOUS_PATH
+from dataplane.gateway.readable import Readable
 from dataplane.gateway.rewriting import rewritten, substitute
 from dataplane.proxy.errors import NotRegistered, Saturated, TooLarge
 from dataplane.proxy.exchange import Exchange
@@ -16,7 +17,15 @@ from dataplane.proxy.exchange import Exchange
 class Adjusting(Action):
     """Those of one route and one service."""
 
-    __slots__ = ("_backend", "_cors", "_max_body", "_max_in_flight", "_rewrites", "_route", "_substitutes")
+    __slots__ = (
+        "_backend",
+        "_max_body",
+        "_max_in_flight",
+        "_readable",
+        "_rewrites",
+        "_route",
+        "_substitutes",
+    )
 
     def __init__(
         self, route: Route, backend: Backend, max_in_flight: int, cors: Cors | None, *, rewrites: bool
@@ -26,7 +35,7 @@ class Adjusting(Action):
         self._backend = backend
         self._max_body = route.max_body_bytes
         self._max_in_flight = max_in_flight
-        self._cors = cors
+        self._readable = None if cors is None else Readable(cors)
         self._rewrites = rewrites
         """The route changes the path."""
         self._substitutes = route.forwarding is not None and route.forwarding.substitution is not None
@@ -36,7 +45,7 @@ class Adjusting(Action):
     def needed(self) -> bool:
         """Whether it does anything at all."""
         bounded = self._max_body is not None or self._max_in_flight > 0
-        return bounded or self._rewrites or self._substitutes or self._cors is not None
+        return bounded or self._rewrites or self._substitutes or self._readable is not None
 
     def take(self, exchange: Exchange) -> object | None:
         request, backend, most = exchange.request, self._backend, self._max_body
@@ -52,9 +61,10 @@ class Adjusting(Action):
                 return AMBIGUOUS_PATH
         elif self._rewrites:
             request.target = rewritten(self._route, request)
-        if self._cors is not None:
-            fields = self._cors.response(request.field("origin"))
-            exchange.response_fields = (*exchange.response_fields, *fields)
+        if self._readable is not None:
+            fields = self._readable.fields(request)
+            if fields:
+                exchange.response_fields = (*exchange.response_fields, *fields)
         return None
 
     def refresh(self, backends: Backends) -> None:
