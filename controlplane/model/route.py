@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from controlplane.model.base import IGNORABLE, Added, Narrows, Resource
+from controlplane.model.compression import Compression
 from controlplane.model.cors import Cors, Network
 from controlplane.model.edits import REQUEST, RESPONSE, HeaderEdits, protected
 from controlplane.model.expressions import Expression
@@ -63,7 +64,8 @@ class Route(Resource):
     }
     SPARSE: ClassVar[tuple[str, ...]] = (
         *("path_regex", "headers", "query", "method_miss", "listeners"),
-        *("request_headers", "response_headers", "cors", "allow_addresses", "deny_addresses"),
+        *("request_headers", "response_headers", "compression"),
+        *("cors", "allow_addresses", "deny_addresses"),
         *("services", "sticky", "respond", "redirect", "rewrite_full", "rewrite_regex", "rewrite_host"),
     )
     ADDED: ClassVar[Mapping[str, Added]] = {
@@ -84,6 +86,8 @@ class Route(Resource):
         "deny_addresses": Narrows("routes.access"),
         "request_headers": Narrows("routes.edits"),
         "response_headers": Narrows("routes.edits"),
+        # A data plane that ignores it sends responses as they are.
+        "compression": IGNORABLE,
         # A data plane that ignores it traces another share.
         "trace_sampling": IGNORABLE,
         # The other status refuses the request, too.
@@ -199,6 +203,9 @@ class Route(Resource):
     ] = None
     response_headers: Annotated[
         HeaderEdits | None, Field(description="Edits of the header fields of the service's responses.")
+    ] = None
+    compression: Annotated[
+        Compression | None, Field(description="Responses are compressed for clients that accept it.")
     ] = None
     rate_limits: Annotated[
         tuple[Name, ...],

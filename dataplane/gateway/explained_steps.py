@@ -62,6 +62,7 @@ STAGES: Final = (
     "rewrite",
     "breaker",
     "instance",
+    "compression",
 )
 """In the order in which requests meet them."""
 
@@ -140,6 +141,7 @@ class Teller:
             "rewrite": self._rewrite,
             "breaker": self._breaker,
             "instance": self._instance,
+            "compression": self._compression,
         }
         return tellers[stage](place == refused)
 
@@ -357,6 +359,17 @@ class Teller:
         if refused or picked is None:
             return Step("instance", REFUSED, "No instance takes requests.", details)
         return Step("instance", PASSED, f"Instance {picked.id} is picked.", {"picked": picked.id, **details})
+
+    def _compression(self, refused: bool) -> Step:
+        rules, request = self._plan.encoding, self._read
+        if rules is None:
+            return Step("compression", SKIPPED, "The route compresses no responses.")
+        coding = rules.choose(request.field("accept-encoding")) if request.http11 else ""
+        details: Details = {"encoding": coding or None, "min_bytes": rules.min_bytes}
+        if not coding:
+            return Step("compression", SKIPPED, "The client accepts no coding of the route.", details)
+        text = f"Responses of the route's media types are compressed with {coding}."
+        return Step("compression", PASSED, text, details)
 
     def _instances(self, backend: Backend) -> list[Details]:
         shown = sorted(backend.endpoints, key=lambda one: one is not self._exchange.endpoint)

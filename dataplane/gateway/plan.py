@@ -19,6 +19,7 @@ from dataplane.gateway.policy.resources import Limit, LimitMode, Route, Service
 from dataplane.gateway.redis_checks import RedisChecks
 from dataplane.gateway.store import Store
 from dataplane.gateway.variables import prepared
+from dataplane.proxy.content_coding import Codings
 from dataplane.proxy.errors import NoneHealthy
 from dataplane.proxy.exchange import Exchange
 from dataplane.proxy.fields.trace import threshold
@@ -91,6 +92,8 @@ class Plan(Side):
             self.cors = forwarding.cors
             if forwarding.addresses is not None:
                 self.gate = Gate(forwarding.addresses)
+            if (wanted := forwarding.compression) is not None:
+                self.encoding = Codings(wanted.encodings, wanted.media_types, wanted.min_bytes)
             if forwarding.request_edits is not None:
                 self.request_edits = prepared(forwarding.request_edits, route.name)
             if forwarding.response_edits is not None or forwarding.cors is not None:

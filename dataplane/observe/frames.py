@@ -37,10 +37,12 @@ class StatsFrames:
         *,
         in_flight: int = 0,
         telemetry: Mapping[str, Any] | None = None,
+        compressed: Sequence[tuple[str | int, ...]] = (),
     ) -> dict[str, Any]:
         """The frame at monotonic time `now`, Unix time `wall`; `refused` connections since the start.
 
         `telemetry` has more fields of the frame (`telemetry.worker`).
+        `compressed` is the report of `proxy.compression`.
         `buckets` is the limiter's report; None: request it now.
         """
         self._log_transitions()
@@ -63,6 +65,7 @@ class StatsFrames:
             "in_flight": in_flight,
             "ejected": list(ejected),
             "connections_refused": refused - before,
+            "compressed": list(compressed),
             **(telemetry or {}),
         }
 

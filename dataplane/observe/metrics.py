@@ -32,6 +32,16 @@ QUERIES: Final[Mapping[str, str]] = {
     "headgate_connections_refused_total": "sum by (instance) (rate(headgate_connections_refused_total[5m])) > 0",
     "headgate_telemetry_exported_total": "sum by (signal) (rate(headgate_telemetry_exported_total[5m]))",
     "headgate_telemetry_dropped_total": "sum by (signal) (increase(headgate_telemetry_dropped_total[15m])) > 0",
+    "headgate_compressed_responses_total": (
+        "sum by (route, encoding) (rate(headgate_compressed_responses_total[5m]))"
+    ),
+    "headgate_compression_read_bytes_total": (
+        "sum by (route) (rate(headgate_compression_read_bytes_total[5m])) / "
+        "sum by (route) (rate(headgate_compression_written_bytes_total[5m]))"
+    ),
+    "headgate_compression_written_bytes_total": (
+        "sum by (route) (rate(headgate_compression_written_bytes_total[5m]))"
+    ),
     "headgate_access_log_dropped_total": "increase(headgate_access_log_dropped_total[1h]) > 0",
     "headgate_circuit_state": 'max by (service) (headgate_circuit_state{state="open"}) == 1',
     "headgate_circuit_failures_total": "sum by (service) (rate(headgate_circuit_failures_total[5m]))",
@@ -141,6 +151,7 @@ def _traffic(totals: Totals) -> Iterator[Metric]:
     for limit, count in sorted(totals.unanswered.items()):
         unanswered.add_metric([limit], count)
     yield unanswered
+    yield from _compression(totals)
     yield _simple_counter(
         "connections_refused",
         "Client connections refused because a worker or an address had too many.",
@@ -149,6 +160,17 @@ def _traffic(totals: Totals) -> Iterator[Metric]:
     yield _simple_counter(
         "access_log_dropped", "Lines of the access log that were dropped.", totals.access_log_drops
     )
+
+
+def _compression(totals: Totals) -> Iterator[Metric]:
+    labels = "route", "encoding"
+    responses = _counter("compressed_responses", "Responses that the gateway compressed.", *labels)
+    read = _counter("compression_read_bytes", "Bytes of their bodies before.", *labels)
+    written = _counter("compression_written_bytes", "Bytes of their bodies after.", *labels)
+    for key, counts in sorted(totals.compressed.items()):
+        for metric, count in zip((responses, read, written), counts, strict=True):
+            metric.add_metric(list(key), count)
+    yield from (responses, read, written)
 
 
 def _cumulated(

@@ -94,6 +94,8 @@ class Totals:
     """Spans and log records that workers could not hand over, by signal."""
     exemplars: dict[str, dict[int, Seen]] = field(default_factory=dict)
     """By service and bucket of `latency`: the last request that was traced."""
+    compressed: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+    """By route and content coding: responses, and their bytes before and after."""
     access_log_drops: int = 0
     connections_refused: int = 0
 
@@ -125,6 +127,8 @@ class Totals:
             self.exemplars.setdefault(seen.key.service, {})[bucket] = seen
         for signal, count in report.get("telemetry_dropped", {}).items():
             self.telemetry_drops[signal] = self.telemetry_drops.get(signal, 0) + int(count)
+        for route, coding, *counts in report.get("compressed", ()):
+            _add_all(self.compressed, (str(route), str(coding)), [int(count) for count in counts], 3)
         self.access_log_drops += int(report["access_log_drops"])
         self.connections_refused += int(report.get("connections_refused", 0))
 
@@ -140,6 +144,7 @@ class Totals:
         _keep(self.limited, lambda name: name in limits or name.startswith(BUILTIN))
         _keep(self.unanswered, lambda name: name in limits or name.startswith(BUILTIN))
         _keep(self.upstream_errors, lambda key: key[0] in services)
+        _keep(self.compressed, lambda key: key[0] in routes)
 
 
 K = TypeVar("K")
@@ -150,7 +155,7 @@ def _keep(counters: dict[K, Any], known: Callable[[K], bool]) -> None:
         del counters[key]
 
 
-def _add_all(into: dict[str, list[Any]], key: str, counts: list[Any], length: int) -> None:
+def _add_all(into: dict[K, list[Any]], key: K, counts: list[Any], length: int) -> None:
     if len(counts) != length:
         raise ValueError(f"{len(counts)} counters instead of {length}")
     known = into.get(key)

@@ -12,6 +12,7 @@ import asyncio
 from enum import Enum
 from typing import Final
 
+from dataplane.proxy.content_coding import Codings
 from dataplane.proxy.entrance import Entrance
 from dataplane.proxy.messages import NO_IDENTITY, Identity, Request
 from dataplane.proxy.pool import Connection, Endpoint
@@ -61,6 +62,7 @@ class Forwarding:
     __slots__ = (
         "authority",
         "connect_timeout",
+        "encoding",
         "idle_timeout",
         "max_body",
         "replays",
@@ -80,6 +82,8 @@ class Forwarding:
         self.request_edits: HeaderEdits | None = None
         """Edits of the fields that instances get, and below of those that clients get."""
         self.response_edits: HeaderEdits | None = None
+        self.encoding: Codings | None = None
+        """Content codings for responses; None: they stay as they are."""
         self.authority = b""
         """Host sent to instances; empty: that of the request."""
         self.connect_timeout = self.response_timeout = self.idle_timeout = 0.0

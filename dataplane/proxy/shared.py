@@ -11,6 +11,7 @@ from time import time
 from typing import Final
 
 from dataplane.proxy.bounds import Bounds
+from dataplane.proxy.compression import Compression
 from dataplane.proxy.entrance import Entrance
 from dataplane.proxy.exchange import Decider
 from dataplane.proxy.fields.trace import Parents
@@ -53,6 +54,7 @@ class Shared:
         self.trusted = trusted or TrustedProxies()
         self.parents = parents or Parents()
         self.turn = Turn(soon)
+        self.compression = Compression(soon)
         self.request_writer = RequestWriter(trace_sampling, send_via)
         self.request_cache: HeadCache[Request] = HeadCache()
         """Parsed requests of untrusted clients, by the bytes after their targets."""

@@ -12,9 +12,13 @@ import asyncio
 from time import monotonic
 from typing import Final, cast
 
+from dataplane.proxy.content_coding import Codings
 from dataplane.proxy.errors import RESET, BadResponse, Unavailable
 from dataplane.proxy.exchange import Exchange, InstanceSide, Result, Sender
 from dataplane.proxy.http1.edits import edit_response
+from dataplane.proxy.http1.encoded import encode_head, in_chunks
+from dataplane.proxy.http1.encoded_body import EncodedBody
+from dataplane.proxy.http1.request_body import begin_replay, framed, repeatable
 from dataplane.proxy.http1.response import (
     CHUNKS,
     LAST_CHUNK,
@@ -31,7 +35,6 @@ from dataplane.proxy.http1.response import (
 from dataplane.proxy.http1.response_reader import ResponseReader
 from dataplane.proxy.http1.trailers import last_chunk
 from dataplane.proxy.http1.upgrade import Switch, agrees, switch_head
-from dataplane.proxy.messages import CHUNKED, IDEMPOTENT
 from dataplane.proxy.pool import Endpoint
 from dataplane.proxy.shared import Shared
 from dataplane.proxy.socket_state import rest
@@ -49,6 +52,7 @@ class Upstream(InstanceSide):
 
     __slots__ = (
         "_chunked",
+        "_encoded",
         "_left",
         "_longest",
         "_paused",
@@ -75,6 +79,8 @@ class Upstream(InstanceSide):
         self._sender = sender
         self._reader = ResponseReader(shared.response_cache)
         self._chunked = self._paused = self._pooled = False
+        self._encoded: EncodedBody | None = None
+        """The body, if the gateway encodes it."""
         self._left = self._raw = 0
         self._longest = shared.bounds.head
 
@@ -92,12 +98,12 @@ class Upstream(InstanceSide):
         self.outgoing.write(self._shared.request_writer.head(exchange, request, self.endpoint.authority))
         if request.length:
             if exchange.attempts == 1:
-                _begin_replay(exchange)
+                begin_replay(exchange)
             self.send_body(exchange)
 
     def send_body(self, exchange: Exchange) -> None:
         """Send the pieces of the request body that have arrived since."""
-        pieces = self._framed(exchange)
+        pieces = framed(exchange, self._shared.bounds.replay)
         self.outgoing.writelines(pieces, sum(map(len, pieces)))
 
     def pause(self) -> None:
@@ -108,7 +114,9 @@ class Upstream(InstanceSide):
 
     def resume(self) -> None:
         """Resume reading."""
-        if self._paused:
+        if self._encoded is not None and self._encoded.pending:
+            self._encoded.resume()
+        elif self._paused:
             self._paused = False
             self.transport.resume_reading()
 
@@ -117,6 +125,9 @@ class Upstream(InstanceSide):
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
             exchange.upstream = None
+        if self._encoded is not None:
+            self._encoded.drop()
+            self._encoded = None
         self.outgoing.abort()
 
     def close(self) -> None:
@@ -242,6 +253,9 @@ class Upstream(InstanceSide):
             return
         else:
             out = self._begin(exchange, response, now)
+        if self._encoded is not None:
+            self._relay_encoded(self._encoded, exchange, response, out, raw)
+            return
         size = 0
         if pieces := reader.pieces:
             size = len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
@@ -252,19 +266,54 @@ class Upstream(InstanceSide):
         if whole and response.framing >= CHUNKS:
             self._withhold_trailers(exchange, now)
         if whole and self._chunked:
-            if response.framing == TRAILED:
-                try:
-                    out += last_chunk(reader.trailers(response, self._shared.bounds))
-                except MalformedResponse as bad:
-                    self._fail(exchange, BadResponse(str(bad)))
-                    return
-            else:
-                out.append(LAST_CHUNK)
+            ending = self._last_chunk(exchange, response)
+            if ending is None:
+                return
+            out += ending
         exchange.client.outgoing.writelines(out, size)
         if whole:
             self._finish(exchange, now)
         else:
             self._go_on(exchange, response, raw - 9 * size, now)
+
+    def _relay_encoded(
+        self, body: EncodedBody, exchange: Exchange, response: Response, head: list[bytes], raw: int
+    ) -> None:
+        """As `_relay`, for a body that the gateway encodes."""
+        reader = self._reader
+        if body.ended:
+            # Bytes after the response, which the reader has noted.
+            return
+        size = sum(map(len, reader.pieces))
+        body.take(reader.pieces)
+        reader.pieces.clear()
+        if not reader.incomplete:
+            if response.framing >= CHUNKS:
+                self._withhold_trailers(exchange, monotonic())
+            ending = self._last_chunk(exchange, response)
+            if ending is None:
+                return
+            body.end(ending)
+        elif response.framing >= CHUNKS and self._is_mostly_framing(raw - 9 * size):
+            self._fail(exchange, BadResponse("more framing than data"))
+            return
+        if head:
+            exchange.client.outgoing.writelines(head, 0)
+        body.resume()
+
+    def _encoded_ended(self, exchange: Exchange, now: float) -> None:
+        self._encoded = None
+        self._finish(exchange, now)
+
+    def _last_chunk(self, exchange: Exchange, response: Response) -> list[bytes] | None:
+        """The end of the body for the client, with trailers. None if they are malformed: the exchange has failed."""
+        if response.framing != TRAILED:
+            return [LAST_CHUNK]
+        try:
+            return last_chunk(self._reader.trailers(response, self._shared.bounds))
+        except MalformedResponse as bad:
+            self._fail(exchange, BadResponse(str(bad)))
+            return None
 
     def _withhold_trailers(self, exchange: Exchange, now: float) -> None:
         """Give the gateway its fields in the trailers."""
@@ -296,8 +345,23 @@ class Upstream(InstanceSide):
             request.keep_alive and exchange.complete and not drains and (http11 or framing <= LENGTH)
         )
         self._chunked = http11 and framing > LENGTH
+        if plan.encoding is not None and self._encode(plan.encoding, exchange, response):
+            response = in_chunks(response)
         head = response_head(response, http11, keep, exchange.request_id, shared.date)
         return [*self._interim(exchange), *head] if self._reader.interim else head
+
+    def _encode(self, rules: Codings, exchange: Exchange, response: Response) -> bool:
+        """Whether the gateway encodes the body. The head is changed accordingly."""
+        request, reader, compression = exchange.request, self._reader, self._shared.compression
+        assert request is not None
+        held = -1 if reader.incomplete else sum(map(len, reader.pieces))
+        coding = encode_head(rules, request, response, held, compression.full)
+        if not coding:
+            return False
+        self._encoded = EncodedBody(
+            compression, coding, exchange, self, self._encoded_ended, flushes=response.framing != LENGTH
+        )
+        return True
 
     def _interim(self, exchange: Exchange) -> list[bytes]:
         """RFC 9110 section 15.2: forwarded to HTTP/1.1, even a 100 that the client did not ask for."""
@@ -320,12 +384,15 @@ class Upstream(InstanceSide):
             if left > UNPARSED:
                 self._left = left
                 self._reader.drop_parser()
-        elif response.framing >= CHUNKS:
-            bounds = self._shared.bounds
-            # Larger chunks earn no credit: trailers behind a long body could use it up.
-            self._raw = max(0, self._raw + excess)
-            if self._raw > bounds.head + bounds.framing:
-                self._fail(exchange, BadResponse("more framing than data"))
+        elif response.framing >= CHUNKS and self._is_mostly_framing(excess):
+            self._fail(exchange, BadResponse("more framing than data"))
+
+    def _is_mostly_framing(self, excess: int) -> bool:
+        """Count bytes beyond what the smallest chunks need for their data; whether they have become too many."""
+        bounds = self._shared.bounds
+        # Larger chunks earn no credit: trailers behind a long body could use it up.
+        self._raw = max(0, self._raw + excess)
+        return self._raw > bounds.head + bounds.framing
 
     def _pass(self, exchange: Exchange, data: bytes) -> None:
         """A piece of a body of known length, unparsed."""
@@ -368,11 +435,14 @@ class Upstream(InstanceSide):
         exchange = self.exchange
         if exchange is None:
             self.endpoint.forget(self)
+        elif self._encoded is not None and self._encoded.ended:
+            # All of it is at hand; the connection is not used again.
+            self._reader.keep_alive = False
         elif self._reader.response is not None:
             self._fail(exchange, BadResponse(f"{how} in the middle of its response"))
         elif self._raw:
             self._lost(exchange, BadResponse(f"{how} in the middle of its response"))
-        elif self._pooled and not exchange.retried and _repeatable(exchange):
+        elif self._pooled and not exchange.retried and repeatable(exchange):
             # It was closing while we sent (RFC 9112 section 9.3.1): send again on a new connection.
             self.cancel()
             exchange.retried = True
@@ -407,33 +477,3 @@ class Upstream(InstanceSide):
     def _fail(self, exchange: Exchange, refusal: BadResponse | Unavailable) -> None:
         self.cancel()
         exchange.client.failed(exchange, refusal, _FAILED)
-
-    def _framed(self, exchange: Exchange) -> list[bytes]:
-        """Take the body pieces that have come, in the framing the upstream head announced."""
-        request = exchange.request
-        assert request is not None
-        pieces = exchange.body
-        exchange.body = []
-        if exchange.replay is not None:
-            exchange.replay = (
-                exchange.replay + pieces if exchange.received <= self._shared.bounds.replay else None
-            )
-        if request.length != CHUNKED:
-            return pieces
-        framed = chunk(pieces, sum(map(len, pieces))) if pieces else []
-        if exchange.complete:
-            framed.append(LAST_CHUNK)
-        return framed
-
-
-def _begin_replay(exchange: Exchange) -> None:
-    """Keep the body's pieces from now on, if the request may be sent again."""
-    plan, request = exchange.plan, exchange.request
-    assert plan is not None and request is not None
-    if plan.replays and request.method in IDEMPOTENT:
-        exchange.replay = []
-
-
-def _repeatable(exchange: Exchange) -> bool:
-    request = exchange.request
-    return request is not None and not request.length and request.method in IDEMPOTENT

@@ -314,6 +314,7 @@ class Worker:
             buckets,
             in_flight=self._pool.in_flight(),
             telemetry=self._telemetry.report(connections),
+            compressed=self._proxy.shared.compression.report(),
         )
         self._channel.send_json(Kind.STATS, frame)
         self._collector.tick(idle=not frame["requests"])

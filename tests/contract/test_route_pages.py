@@ -158,3 +158,25 @@ def test_the_guide_to_addresses(address: str, status: int) -> None:
     line = Line(*items(example(DOCS / "how-to" / "addresses.md")), VERIFIED_BY)
     refusal, _ = line.ask("/admin", address=address)
     assert respond(refusal).status == status
+
+
+CODINGS = [
+    ("gzip, br;q=0.9", "text/html", "gzip"),
+    ("gzip, br, zstd", "application/json; charset=utf-8", "zstd"),
+    ("gzip", "image/png", ""),
+    ("identity", "text/css", ""),
+]
+
+
+@pytest.mark.parametrize(("accept", "kind", "coding"), CODINGS)
+def test_the_guide_to_compression(accept: str, kind: str, coding: str) -> None:
+    line = Line(
+        *items(example(DOCS / "how-to" / "compression.md")),
+        User("alice", frozenset({"shop:read"})),
+        VERIFIED_BY,
+    )
+    refusal, exchange = line.ask("/shop", token=token(scopes="shop:read"))
+    assert refusal is None and exchange.plan is not None and exchange.plan.encoding is not None
+    rules = exchange.plan.encoding
+    assert (rules.choose(accept) if rules.covers(kind.encode()) else "") == coding
+    assert rules.min_bytes == 1024

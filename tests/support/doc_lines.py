@@ -30,7 +30,10 @@ FILES = {
     "orders.yaml": DOCS / "how-to/canary.md",
     "limits.yaml": DOCS / "how-to/limits.md",
     "routes.yaml": DOCS / "how-to/routing.md",
-    **{f"{name}.yaml": DOCS / f"how-to/{name}.md" for name in ("addresses", "answers", "cors", "headers")},
+    **{
+        f"{name}.yaml": DOCS / f"how-to/{name}.md"
+        for name in ("addresses", "answers", "compression", "cors", "headers")
+    },
 }
 """Files that commands name, and the page whose first YAML they are."""
 ELSEWHERE = (DOCS / "kubernetes.md", DOCS / "how-to/compose.md", DOCS / "reference/commands.md")

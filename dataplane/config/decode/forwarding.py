@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 from dataplane.config.decode.checker import Checker
+from dataplane.config.decode.compression import read_compression
 from dataplane.config.decode.cors import read_addresses, read_cors
 from dataplane.config.decode.edits import OF_REQUESTS, OF_RESPONSES, read_edits
 from dataplane.config.decode.words import HOST
@@ -17,6 +18,11 @@ from dataplane.gateway.policy.forwarding import Forwarding, Redirect, Respond, S
 from headgate_api.expressions import compiled
 from headgate_api.v1 import resources_pb2 as pb
 
+_PARTS = (
+    *("cors", "respond", "redirect", "rewrite_regex", "sticky", "request_headers", "response_headers"),
+    "compression",
+)
+"""Messages that only routes with something of this module have."""
 _STATUSES = (301, 302, 303, 307, 308)
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
 _VISIBLE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
@@ -27,8 +33,7 @@ def read_forwarding(body: pb.Route, check: Checker) -> Forwarding | None:
     """Everything about forwarding that the route says; None if it sends its requests to one service, unchanged."""
     special = bool(body.services or body.rewrite_full or body.rewrite_host)
     special = special or bool(body.allow_addresses or body.deny_addresses)
-    parts = ("cors", "respond", "redirect", "rewrite_regex", "sticky", "request_headers", "response_headers")
-    if not special and not any(body.HasField(part) for part in parts):  # type: ignore[arg-type]
+    if not special and not any(body.HasField(part) for part in _PARTS):  # type: ignore[arg-type]
         return None
     own = Checker(check.resource)
     found = Forwarding(
@@ -51,6 +56,7 @@ def read_forwarding(body: pb.Route, check: Checker) -> Forwarding | None:
         response_edits=read_edits("response_headers", body.response_headers, OF_RESPONSES, own)
         if body.HasField("response_headers")
         else None,
+        compression=read_compression(body.compression, own) if body.HasField("compression") else None,
         host=_matching("rewrite_host", body.rewrite_host, HOST, own) if body.rewrite_host else "",
     )
     if own.problems:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from dataplane.gateway.policy.addresses import AddressLists
+from dataplane.gateway.policy.compression import Compression
 from dataplane.gateway.policy.cors import Cors
 from dataplane.gateway.policy.edits import HeaderEdits
 
@@ -94,5 +95,6 @@ class Forwarding:
     addresses: AddressLists | None = None
     request_edits: HeaderEdits | None = None
     response_edits: HeaderEdits | None = None
+    compression: Compression | None = None
     unusable: str = ""
     """The reason this version cannot do what the route says: its requests are answered with 500."""

@@ -549,6 +549,7 @@ class Route(_message.Message):
     CORS_FIELD_NUMBER: _builtins.int
     ALLOW_ADDRESSES_FIELD_NUMBER: _builtins.int
     DENY_ADDRESSES_FIELD_NUMBER: _builtins.int
+    COMPRESSION_FIELD_NUMBER: _builtins.int
     prefix: _builtins.str
     """Exactly one of prefix, path and path_regex is set. A prefix matches whole path segments."""
     path: _builtins.str
@@ -636,6 +637,10 @@ class Route(_message.Message):
 
     @_builtins.property
     def deny_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def compression(self) -> Global___Compression:
+        """Responses that are compressed for clients that accept it."""
+
     def __init__(
         self,
         *,
@@ -670,10 +675,11 @@ class Route(_message.Message):
         cors: Global___Cors | None = ...,
         allow_addresses: _abc.Iterable[_builtins.str] | None = ...,
         deny_addresses: _abc.Iterable[_builtins.str] | None = ...,
+        compression: Global___Compression | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_trace_sampling", b"_trace_sampling", "cors", b"cors", "redirect", b"redirect", "request_headers", b"request_headers", "respond", b"respond", "response_headers", b"response_headers", "rewrite_regex", b"rewrite_regex", "sticky", b"sticky", "trace_sampling", b"trace_sampling"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_trace_sampling", b"_trace_sampling", "compression", b"compression", "cors", b"cors", "redirect", b"redirect", "request_headers", b"request_headers", "respond", b"respond", "response_headers", b"response_headers", "rewrite_regex", b"rewrite_regex", "sticky", b"sticky", "trace_sampling", b"trace_sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_trace_sampling", b"_trace_sampling", "allow_addresses", b"allow_addresses", "cors", b"cors", "deny_addresses", b"deny_addresses", "headers", b"headers", "hosts", b"hosts", "listeners", b"listeners", "max_body_bytes", b"max_body_bytes", "method_miss", b"method_miss", "methods", b"methods", "path", b"path", "path_regex", b"path_regex", "prefix", b"prefix", "public", b"public", "query", b"query", "rate_limits", b"rate_limits", "redirect", b"redirect", "request_headers", b"request_headers", "respond", b"respond", "response_headers", b"response_headers", "rewrite", b"rewrite", "rewrite_full", b"rewrite_full", "rewrite_host", b"rewrite_host", "rewrite_regex", b"rewrite_regex", "scopes", b"scopes", "service_name", b"service_name", "services", b"services", "sticky", b"sticky", "strip_prefix", b"strip_prefix", "timeout", b"timeout", "trace_sampling", b"trace_sampling", "upgrades", b"upgrades"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_trace_sampling", b"_trace_sampling", "allow_addresses", b"allow_addresses", "compression", b"compression", "cors", b"cors", "deny_addresses", b"deny_addresses", "headers", b"headers", "hosts", b"hosts", "listeners", b"listeners", "max_body_bytes", b"max_body_bytes", "method_miss", b"method_miss", "methods", b"methods", "path", b"path", "path_regex", b"path_regex", "prefix", b"prefix", "public", b"public", "query", b"query", "rate_limits", b"rate_limits", "redirect", b"redirect", "request_headers", b"request_headers", "respond", b"respond", "response_headers", b"response_headers", "rewrite", b"rewrite", "rewrite_full", b"rewrite_full", "rewrite_host", b"rewrite_host", "rewrite_regex", b"rewrite_regex", "scopes", b"scopes", "service_name", b"service_name", "services", b"services", "sticky", b"sticky", "strip_prefix", b"strip_prefix", "timeout", b"timeout", "trace_sampling", b"trace_sampling", "upgrades", b"upgrades"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__trace_sampling: _TypeAlias = _typing.Literal["trace_sampling"]  # noqa: Y015
     _WhichOneofArgType__trace_sampling: _TypeAlias = _typing.Literal["_trace_sampling", b"_trace_sampling"]  # noqa: Y015
@@ -731,9 +737,41 @@ class Cors(_message.Message):
 Global___Cors: _TypeAlias = Cors  # noqa: Y015
 
 @_typing.final
-class HeaderEdits(_message.Message):
+class Compression(_message.Message):
     """Names are in lower case. Values may contain %{address}, %{subject}, %{claim:NAME}, %{route} and %{request_id}."""
 
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENCODINGS_FIELD_NUMBER: _builtins.int
+    MEDIA_TYPES_FIELD_NUMBER: _builtins.int
+    MIN_BYTES_FIELD_NUMBER: _builtins.int
+    min_bytes: _builtins.int
+    """Smaller bodies of known length stay as they are."""
+    @_builtins.property
+    def encodings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Content codings, the preferred one first: "zstd", "br", "gzip"."""
+
+    @_builtins.property
+    def media_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """In lower case and without parameters; "text/*" is every text."""
+
+    def __init__(
+        self,
+        *,
+        encodings: _abc.Iterable[_builtins.str] | None = ...,
+        media_types: _abc.Iterable[_builtins.str] | None = ...,
+        min_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["encodings", b"encodings", "media_types", b"media_types", "min_bytes", b"min_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Compression: _TypeAlias = Compression  # noqa: Y015
+
+@_typing.final
+class HeaderEdits(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final

@@ -57,6 +57,7 @@ RESOURCES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
             "deny_addresses",
             "request_headers",
             "response_headers",
+            "compression",
             "rate_limits",
             "timeout",
             "max_body_bytes",

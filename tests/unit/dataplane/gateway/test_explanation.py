@@ -11,6 +11,7 @@ from dataplane.config.table import Item, ResourceSet, UnlinkedRoute, build
 from dataplane.gateway.explained_steps import _STAGES_OF
 from dataplane.gateway.policy.addresses import AddressLists
 from dataplane.gateway.policy.authenticate import Unauthenticated
+from dataplane.gateway.policy.compression import Compression
 from dataplane.gateway.policy.conditions import Condition, Conditions
 from dataplane.gateway.policy.cors import Cors
 from dataplane.gateway.policy.forwarding import Forwarding, Redirect, Respond, Share
@@ -351,3 +352,14 @@ def test_another_table() -> None:
     told = explained(line, table=other, token=ALICE)
     assert step(told, "instance").details["candidates"] == 2
     assert line.gateway.table.revision == 1 and line.ask()[0] is None
+
+
+@pytest.mark.parametrize(
+    ("accept", "outcome", "coding"), [(b"br, gzip", "passed", "br"), (b"deflate", "skipped", None)]
+)
+def test_the_coding_of_the_response(accept: bytes, outcome: str, coding: str | None) -> None:
+    rules = Forwarding(compression=Compression(("br", "gzip"), ("text/*",), 100))
+    line = Line(*BASE, orders(public=True, scopes=frozenset(), forwarding=rules))
+    found = step(explained(line, "/orders/1", (b"Accept-Encoding", accept)), "compression")
+    assert (found.outcome, found.details) == (outcome, {"encoding": coding, "min_bytes": 100})
+    assert step(explained(Line(*BASE, PUBLIC)), "compression").outcome == "skipped"

@@ -212,3 +212,12 @@ def test_buckets_are_summed_and_bounded_the_emptiest_first() -> None:
 def test_frames_that_make_no_sense(nonsense: Any) -> None:
     with pytest.raises((LookupError, TypeError, ValueError, AttributeError)):
         NodeStats().take(0, nonsense)
+
+
+def test_compressed_bodies_are_summed_by_route_and_coding() -> None:
+    stats = NodeStats()
+    for worker in (0, 1):
+        stats.take(worker, frame(compressed=[["orders", "gzip", 1, 1000, 100], ["gone", "br", 1, 10, 9]]))
+    assert stats.totals.compressed == {("orders", "gzip"): [2, 2000, 200], ("gone", "br"): [2, 20, 18]}
+    stats.keep({}, {"orders": 1})
+    assert list(stats.totals.compressed) == [("orders", "gzip")]
