@@ -173,6 +173,8 @@ class Settings(BaseSettings):
     trace_client_sampling: bool = False
     """Obey the sampled flag in the traceparents of all clients. Any client can then have each of its requests
     traced."""
+    telemetry_queue_bytes: Annotated[int, Field(ge=1024 * 1024, le=1024 * 1024 * 1024)] = 16_777_216
+    """Bytes of spans, log records and metrics together that may wait for the collector; more is dropped and counted."""
 
     rate_limit_per_second: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)] = 100
     """Requests a second from one client address, checked before authentication; 0: no limit."""

@@ -128,7 +128,9 @@ class Supervisor:
             coarse_limit(settings.rate_limit_per_second, settings.rate_limit_burst, settings.rate_limit_mode),
             record=ShareRecord(settings.cache_dir / settings.node_name, launcher.folder_fd),
         )
-        self._telemetry = NodeTelemetry(telemetry, settings.node_name, self._version)
+        self._telemetry = NodeTelemetry(
+            telemetry, settings.node_name, self._version, most=settings.telemetry_queue_bytes
+        )
         self._workers.on_telemetry = self._telemetry.take
         self._answering = Answering(lambda: self._workers.answering, self._stream.answer)
         self._stream.on_question = self._answering.take

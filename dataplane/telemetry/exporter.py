@@ -19,8 +19,6 @@ from dataplane.telemetry.transport import NotSent, Transport
 
 MOST_BYTES: Final = 2 * 1024 * 1024
 """Of the items of one message: collectors take 4 MiB over gRPC by default."""
-MOST_WAITING: Final = 64 * 1024 * 1024
-"""Bytes of items that may wait."""
 RETRY_FIRST, RETRY_MOST = 1.0, 16.0
 """Seconds before a message is sent again; doubles each time."""
 GIVE_UP: Final = 60.0
@@ -39,8 +37,11 @@ class Exporter:
         envelope: Envelope,
         queue: Queue,
         chance: Callable[[], float] = random.random,
+        *,
+        most: int,
     ) -> None:
-        """`chance` is uniform in [0, 1), for the waits."""
+        """`most` bytes of items may wait, with those that are being sent. `chance` is uniform in [0, 1), for the
+        waits."""
         self.signal = signal
         self.exported = 0
         """Items that the collector has taken."""
@@ -49,9 +50,11 @@ class Exporter:
         self._transport = transport
         self._envelope = envelope
         self._queue = queue
+        self._most = most
         self._chance = chance
         self._waiting: deque[tuple[int, bytes]] = deque()
         self._count = self._bytes = 0
+        """Items that wait; and bytes, also of those that are being sent."""
         self._changed = threading.Condition()
         self._closing = threading.Event()
         self._failing = False
@@ -64,7 +67,7 @@ class Exporter:
     def put(self, count: int, items: bytes) -> None:
         """Queue `count` items, or drop them."""
         with self._changed:
-            if self._count + count > self._queue.size or self._bytes + len(items) > MOST_WAITING:
+            if self._count + count > self._queue.size or self._bytes + len(items) > self._most:
                 self.dropped += count
                 return
             self._waiting.append((count, items))
@@ -82,8 +85,9 @@ class Exporter:
             self._thread.join(within)
         with self._changed:
             self.dropped += self._count
+            self._bytes -= sum(len(items) for _, items in self._waiting)
             self._waiting.clear()
-            self._count = self._bytes = 0
+            self._count = 0
         self._transport.close()
 
     def _run(self) -> None:
@@ -92,13 +96,20 @@ class Exporter:
                 self._changed.wait_for(self._is_ready, self._queue.delay)
                 count, items = self._take()
             if count:
-                try:
-                    self._export(count, items)
-                except Exception:
-                    self.dropped += count
-                    _log.exception("telemetry cannot be exported", extra={"signal": self.signal})
+                self._send(count, items)
             elif self._closing.is_set():
                 return
+
+    def _send(self, count: int, items: list[bytes]) -> None:
+        size = sum(map(len, items))
+        try:
+            self._export(count, items)
+        except Exception:
+            self.dropped += count
+            _log.exception("telemetry cannot be exported", extra={"signal": self.signal})
+        finally:
+            with self._changed:
+                self._bytes -= size
 
     def _is_ready(self) -> bool:
         return self._count >= self._queue.batch or self._closing.is_set()
@@ -116,7 +127,6 @@ class Exporter:
             count += more
             size += len(piece)
         self._count -= count
-        self._bytes -= size
         return count, items
 
     def _export(self, count: int, items: list[bytes]) -> None:

@@ -20,6 +20,10 @@ FLUSH: Final = 3.0
 """Most seconds for which the end of the process waits for the collector."""
 MOST_POINTS: Final = 1_000_000
 """Data points of metrics that may wait."""
+MOST_BYTES: Final = 16 * 1024 * 1024
+"""Bytes that may wait for the collector (TELEMETRY_QUEUE_BYTES)."""
+SHARES: Final[Mapping[str, int]] = {"traces": 3, "logs": 3, "metrics": 2}
+"""Of these bytes, among the signals that are exported: a collector that takes no spans must not cost metrics."""
 KINDS: Final[Mapping[Kind, str]] = {Kind.SPANS: "traces", Kind.LOG_RECORDS: "logs"}
 """The signal of each kind of frame."""
 
@@ -29,8 +33,15 @@ Connect = Callable[[str, Target], Transport]
 class NodeTelemetry:
     """The exporters of one data plane."""
 
-    def __init__(self, telemetry: Telemetry, node: str, version: str, connect: Connect = connect) -> None:
-        """Raises OSError when a file of the settings cannot be read."""
+    def __init__(
+        self,
+        telemetry: Telemetry,
+        node: str,
+        version: str,
+        connect: Connect = connect,
+        most: int = MOST_BYTES,
+    ) -> None:
+        """At most `most` bytes wait for the collector. Raises OSError when a file of the settings cannot be read."""
         envelope = Envelope(describe(node, version, telemetry.resource), version)
         signals: tuple[tuple[str, Target | None, Queue], ...] = (
             ("traces", telemetry.traces, telemetry.spans),
@@ -39,12 +50,14 @@ class NodeTelemetry:
             ("metrics", telemetry.metrics, Queue(MOST_POINTS, 1, 1.0)),
         )
         self._interval = telemetry.metric_interval
+        all_shares = sum(SHARES[signal] for signal, target, _ in signals if target is not None)
         self._exporters = {
-            signal: Exporter(signal, connect(signal, target), envelope, queue)
+            signal: Exporter(
+                signal, connect(signal, target), envelope, queue, most=most * SHARES[signal] // all_shares
+            )
             for signal, target, queue in signals
             if target is not None
         }
-
         self._handler: ServiceLog | None = None
         if (logs := self._exporters.get("logs")) is not None:
             self._handler = ServiceLog(lambda line: logs.put(1, line))

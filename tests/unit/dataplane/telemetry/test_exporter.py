@@ -19,6 +19,7 @@ from dataplane.telemetry.transport import NotSent
 from tests.support.collector import texts
 from tests.support.waiting import PATIENCE
 
+MOST = 1_000_000
 ENVELOPE = Envelope(describe("node-1", "1.0", [("service.name", "edge")]), "1.0")
 
 
@@ -54,8 +55,8 @@ def transport() -> Iterator[Scripted]:
         scripted.answers.put((0, ""))
 
 
-def exporter(transport: Scripted, queue: Queue, *, start: bool = True) -> Exporter:
-    made = Exporter("traces", transport, ENVELOPE, queue, chance=lambda: 0.0)
+def exporter(transport: Scripted, queue: Queue, *, start: bool = True, most: int = MOST) -> Exporter:
+    made = Exporter("traces", transport, ENVELOPE, queue, chance=lambda: 0.0, most=most)
     if start:
         made.start()
     return made
@@ -100,8 +101,24 @@ def test_what_does_not_fit_is_dropped_and_counted(transport: Scripted) -> None:
     for name in "abc":
         made.put(1, span(name))
     assert made.dropped == 1
-    made.put(1, b"x" * (module.MOST_WAITING + 1))
+    made.put(1, b"x" * (MOST + 1))
     assert made.dropped == 2
+
+
+def test_bytes_are_bounded_with_those_that_are_being_sent(transport: Scripted) -> None:
+    made = exporter(transport, Queue(batch=1, delay=60), most=100)
+    made.put(1, b"x" * 60)
+    transport.sent.get(timeout=PATIENCE)  # and the collector does not answer
+    made.put(1, b"x" * 60)
+    assert made.dropped == 1
+    made.put(1, b"x" * 40)
+    assert made.dropped == 1
+    for _ in range(2):
+        transport.answers.put((0, ""))
+    transport.sent.get(timeout=PATIENCE)
+    made.close(PATIENCE)
+    made.put(1, b"x" * 100)
+    assert (made.exported, made.dropped) == (2, 1), "all of them are free again"
 
 
 def test_a_message_is_sent_again_until_it_is_taken(
