@@ -18,14 +18,13 @@ from starlette.responses import Response
 
 from controlplane.api import auth
 from controlplane.api.numbers import whole
+from controlplane.api.older_changes import OlderChange
 from controlplane.api.operation import READ, ROOT, Answer, Call, Operation, Parameter, get
 from controlplane.api.problems import HttpError
 from controlplane.api.shapes.base import moment
 from controlplane.api.shapes.events import EventShape
 from controlplane.api.streams import ALIVE, COMMENT, EventStream, event
 from controlplane.events.log import Event, EventLog, Kind
-from controlplane.model.history import Record
-from controlplane.store import StoreError
 
 TRAFFIC = "traffic"
 GAP = "gap"
@@ -124,8 +123,8 @@ async def _before(call: Call, wanted: _Wanted, up_to: int) -> AsyncGenerator[byt
         missed = start + 1 < log.first if seen[1] == log.id else int(seen[3]) / 1000 < log.since
         if missed:
             yield _gap()
-            for record in await _older(call, wanted, int(seen[3]) / 1000, log.since):
-                yield event(Kind.CHANGE, _change(record))
+            for change in await _older(call, wanted, int(seen[3]) / 1000, log.since):
+                yield event(Kind.CHANGE, _change(change))
     for one in log.after(start):
         if one.number > up_to:
             return
@@ -133,15 +132,11 @@ async def _before(call: Call, wanted: _Wanted, up_to: int) -> AsyncGenerator[byt
             yield _event(log, one)
 
 
-async def _older(call: Call, wanted: _Wanted, after: float, before: float) -> Sequence[Record]:
+async def _older(call: Call, wanted: _Wanted, after: float, before: float) -> Sequence[OlderChange]:
     """Changes on record between these times, the oldest first."""
     if Kind.CHANGE not in wanted.kinds:
         return ()
-    with contextlib.suppress(StoreError):
-        return await call.parts.commands.changes(
-            lambda records: [one for one in reversed(records) if after < one.time < before]
-        )
-    return ()
+    return await call.parts.older.between(after, before)
 
 
 async def _woken(wake: asyncio.Event, within: float) -> bool:
@@ -163,14 +158,14 @@ def shown(one: Event) -> dict[str, object]:
     return {**head, **about, **{name: value for name, value in one.fields.items() if value is not None}}
 
 
-def _change(record: Record) -> dict[str, object]:
+def _change(change: OlderChange) -> dict[str, object]:
     return {
         "type": str(Kind.CHANGE),
-        "at": moment(record.time),
-        "text": f"{record.author}: {record.summary}",
-        "revision": record.revision,
-        "author": record.author,
-        "summary": record.summary,
+        "at": moment(change.time),
+        "text": f"{change.author}: {change.summary}",
+        "revision": change.revision,
+        "author": change.author,
+        "summary": change.summary,
     }
 
 

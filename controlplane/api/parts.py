@@ -11,6 +11,7 @@ from controlplane.api.board.board import Board
 from controlplane.api.board.broadcast import Broadcast
 from controlplane.api.caller import Network
 from controlplane.api.list_tags import ListTags
+from controlplane.api.older_changes import OlderChanges
 from controlplane.api.problems import HttpError, starting
 from controlplane.api.recorder import RequestRecord
 from controlplane.api.streams import Streams
@@ -87,6 +88,8 @@ class Parts:
     """Seconds for which a browser keeps the token that renews its session."""
     traffic_history: float = HOUR
     """Seconds of traffic that are kept."""
+    older: OlderChanges = field(init=False)
+    """Changes from before `events` began."""
     revocations: Revocations = field(init=False)
     """Logins that ended before their tokens expire."""
     waiting: Waiting = field(init=False)
@@ -99,6 +102,7 @@ class Parts:
 
     def __post_init__(self) -> None:
         self.streams.trusted = self.trusted_proxies
+        self.older = OlderChanges(self.commands.changes)
         self.revocations = Revocations(self.commands.executor.store, time.time)
         self.waiting = Waiting(self.watcher, self.fleet)
         self.observer = Observer(self.watcher, self.fleet, self.events)
