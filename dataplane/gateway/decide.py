@@ -24,8 +24,9 @@ from dataplane.gateway.plan import Plan
 from dataplane.gateway.planner import Planner, claims_shown
 from dataplane.gateway.policy.authenticate import Authenticator
 from dataplane.gateway.policy.authorize import authorize
-from dataplane.gateway.policy.breaker import HalfOpenTrial, Open
+from dataplane.gateway.policy.breaker import HalfOpenTrial
 from dataplane.gateway.policy.breakers import Breakers
+from dataplane.gateway.policy.circuit import Open
 from dataplane.gateway.policy.limiter import Limiter
 from dataplane.gateway.policy.permit import ANONYMOUS, Caller, Permit
 from dataplane.gateway.policy.resources import Limit, LimitMode, Route

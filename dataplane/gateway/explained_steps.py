@@ -22,8 +22,8 @@ from dataplane.gateway.lost_routes import match_of
 from dataplane.gateway.plan import Plan
 from dataplane.gateway.policy.authenticate import Unauthenticated
 from dataplane.gateway.policy.authorize import Forbidden
-from dataplane.gateway.policy.breaker import State
 from dataplane.gateway.policy.bucket_keys import label
+from dataplane.gateway.policy.circuit import State
 from dataplane.gateway.policy.permit import Caller
 from dataplane.gateway.policy.router import AmbiguousPath, MethodNotAllowed, NotFound
 from dataplane.gateway.policy.sites import Misdirected

@@ -17,9 +17,10 @@ from dataplane.gateway.backends import Backend, Backends
 from dataplane.gateway.decide import Gateway
 from dataplane.gateway.limit_keys import claims_of
 from dataplane.gateway.policy.authenticate import Authenticator
-from dataplane.gateway.policy.breaker import Breaker, CircuitReport, Open, Trial
+from dataplane.gateway.policy.breaker import Breaker, Trial
 from dataplane.gateway.policy.breakers import Breakers
 from dataplane.gateway.policy.buckets import Buckets, Room
+from dataplane.gateway.policy.circuit import CircuitReport, Open
 from dataplane.gateway.policy.concurrency import Concurrency
 from dataplane.gateway.policy.counter import Counter, Unlimited
 from dataplane.gateway.policy.in_redis import InRedis

@@ -6,8 +6,9 @@ from typing import Final, cast
 
 from dataplane.gateway.backends import Backend, Backends
 from dataplane.gateway.plan import Plan
-from dataplane.gateway.policy.breaker import Outcome, Trial
+from dataplane.gateway.policy.breaker import Trial
 from dataplane.gateway.policy.breakers import Breakers
+from dataplane.gateway.policy.circuit import Outcome
 from dataplane.proxy.exchange import Exchange, Result
 from dataplane.proxy.pool import Endpoint
 

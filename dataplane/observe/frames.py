@@ -6,9 +6,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dataplane.gateway.policy.breaker import CircuitReport
 from dataplane.gateway.policy.breakers import Breakers
 from dataplane.gateway.policy.bucket_reports import BucketReport
+from dataplane.gateway.policy.circuit import CircuitReport
 from dataplane.gateway.policy.limiter import Limiter
 from dataplane.gateway.policy.resources import BUILTIN
 from dataplane.observe.record import Recorder

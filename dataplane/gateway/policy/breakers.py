@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Final
 
-from dataplane.gateway.policy.breaker import Breaker, CircuitReport, ClosedTrial, Open, Transition, Trial
+from dataplane.gateway.policy.breaker import Breaker, ClosedTrial, Trial
+from dataplane.gateway.policy.circuit import CircuitReport, Open, Transition
 from dataplane.gateway.policy.resources import Circuit
 
 _MAX_LOG: Final = 1000

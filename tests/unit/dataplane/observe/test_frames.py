@@ -7,8 +7,8 @@ import json
 import pytest
 
 from dataplane.config.builtin import STATUS_SERVICE
-from dataplane.gateway.policy.breaker import Open, Outcome
 from dataplane.gateway.policy.breakers import Breakers
+from dataplane.gateway.policy.circuit import Open, Outcome
 from dataplane.gateway.policy.limiter import Limiter
 from dataplane.gateway.policy.resources import Circuit, Limit, LimitKey
 from dataplane.observe.frames import StatsFrames

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from dataplane.gateway.policy.breaker import CircuitReport, Open, Outcome, Trial
+from dataplane.gateway.policy.breaker import Trial
 from dataplane.gateway.policy.breakers import Breakers
+from dataplane.gateway.policy.circuit import CircuitReport, Open, Outcome
 from dataplane.gateway.policy.resources import Circuit
 
 SUCCESS, FAILURE, ABANDONED = Outcome.SUCCESS, Outcome.FAILURE, Outcome.ABANDONED

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataplane.gateway.policy.breaker import CircuitReport, Outcome, State, Transition
+from dataplane.gateway.policy.circuit import CircuitReport, Outcome, State, Transition
 from tests.unit.dataplane.gateway.policy.breaker_script import ABANDONED, FAILURE, SUCCESS, Script
 
 # --- closed

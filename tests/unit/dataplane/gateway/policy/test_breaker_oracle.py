@@ -7,7 +7,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataplane.gateway.policy.breaker import Open, Outcome, Trial
+from dataplane.gateway.policy.breaker import Trial
+from dataplane.gateway.policy.circuit import Open, Outcome
 from dataplane.gateway.policy.resources import Circuit
 from tests.unit.dataplane.gateway.policy.breaker_script import ABANDONED, FAILURE, SUCCESS, Script
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 
-from dataplane.gateway.policy.breaker import CircuitReport, Open, Outcome, Trial
+from dataplane.gateway.policy.breaker import Trial
 from dataplane.gateway.policy.breakers import Breakers
+from dataplane.gateway.policy.circuit import CircuitReport, Open, Outcome
 from dataplane.gateway.policy.resources import Circuit
 from tests.unit.dataplane.gateway.policy.breaker_script import FAILURE, PLAIN, SUCCESS, Script
 
