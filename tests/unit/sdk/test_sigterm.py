@@ -23,6 +23,7 @@ PLAIN = """
 import asyncio, headgate
 async def main():
     async with headgate.register("s", port=1, host="h", instance_id="a"):
+        print("registered", flush=True)
         await asyncio.Event().wait()
 asyncio.run(main())
 """
@@ -30,6 +31,7 @@ asyncio.run(main())
 SYNC = """
 import time, headgate
 with headgate.sync.register("s", port=1, host="h", instance_id="a"):
+    print("registered", flush=True)
     while True:
         time.sleep(0.2)
 """
@@ -54,6 +56,7 @@ async def app(scope, receive, send): ...
 config = uvicorn.Config(app, port=int(sys.argv[1]), lifespan="off", log_level="error")
 async def main():
     async with headgate.register("s", port=1, host="h", instance_id="a"):
+        print("registered", flush=True)
         await uvicorn.Server(config).serve()
 asyncio.run(main())
 """
@@ -66,6 +69,7 @@ async def main():
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with headgate.register("s", port=1, host="h", instance_id="a"):
+        print("registered", flush=True)
         await stop.wait()
     sys.exit(3)
 asyncio.run(main())
@@ -83,15 +87,25 @@ async def running(registry: FakeRegistry, *arguments: str) -> AsyncIterator[asyn
         "HEADGATE_TOKEN": TOKEN,
     }
     process = await asyncio.create_subprocess_exec(
-        sys.executable, *arguments, env=environment, stderr=asyncio.subprocess.PIPE
+        sys.executable,
+        *arguments,
+        env=environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
     )
     try:
-        await eventually(lambda: "Register" in registry.calls, within=20)
+        await eventually(lambda: "Register" in registry.calls)
         yield process
     finally:
         if process.returncode is None:
             process.kill()
         await process.communicate()
+
+
+async def registered(process: asyncio.subprocess.Process) -> None:
+    """Wait until it has its answer: a registration whose answer is lost leaves only when its lease ends."""
+    assert process.stdout is not None
+    assert await within(process.stdout.readline()) == b"registered\n"
 
 
 @pytest.mark.parametrize(
@@ -101,6 +115,7 @@ async def running(registry: FakeRegistry, *arguments: str) -> AsyncIterator[asyn
 )
 async def test_sigterm(registry: FakeRegistry, script: str, code: int) -> None:
     async with running(registry, "-c", script, str(free_port())) as process:
+        await registered(process)
         process.send_signal(signal.SIGTERM)
         _, errors = await within(process.communicate(), 30)
     assert (process.returncode, errors.decode()) == (code, "")
