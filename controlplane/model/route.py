@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from controlplane.model.attempts import RequestTimeout, RouteRetries, TryTimeout, time_problems
 from controlplane.model.base import IGNORABLE, Added, Narrows, Resource
 from controlplane.model.compression import Compression
 from controlplane.model.cors import Cors, Network
@@ -67,6 +68,7 @@ class Route(Resource):
         *("request_headers", "response_headers", "compression"),
         *("cors", "allow_addresses", "deny_addresses"),
         *("services", "sticky", "respond", "redirect", "rewrite_full", "rewrite_regex", "rewrite_host"),
+        *("request_timeout", "try_timeout", "retries"),
     )
     ADDED: ClassVar[Mapping[str, Added]] = {
         # A data plane that ignores it upgrades no connection.
@@ -90,6 +92,10 @@ class Route(Resource):
         "compression": IGNORABLE,
         # A data plane that ignores it traces another share.
         "trace_sampling": IGNORABLE,
+        # A data plane that ignores them waits and repeats as the service says.
+        "request_timeout": IGNORABLE,
+        "try_timeout": IGNORABLE,
+        "retries": IGNORABLE,
         # The other status refuses the request, too.
         "method_miss": IGNORABLE,
         # A data plane that ignores it serves the route on its own port.
@@ -218,8 +224,14 @@ class Route(Resource):
         Field(
             ge=0.01,
             le=86_400,
-            description="Seconds until the response's head; by default that of the service.",
+            description="Seconds until the response's head, of each try; by default try_timeout, request_timeout or "
+            "that of the service.",
         ),
+    ] = None
+    request_timeout: RequestTimeout = None
+    try_timeout: TryTimeout = None
+    retries: Annotated[
+        RouteRetries | None, Field(description="Retries, instead of those of the service.")
     ] = None
     max_body_bytes: Annotated[
         int, Field(ge=0, le=2**50, description="Largest request body in bytes; 0 for no bound.")
@@ -286,6 +298,7 @@ class Route(Resource):
         if fields.get("strip_prefix") is True and given and given[0] != "prefix":
             yield Problem("strip_prefix", f"needs a prefix, but the route has a {given[0]}")
         yield from target_problems(fields)
+        yield from time_problems(fields)
         yield from protected("request_headers", fields.get("request_headers"), REQUEST)
         yield from protected("response_headers", fields.get("response_headers"), RESPONSE)
         if fields.get("public") is True and fields.get("scopes"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal, cast
 
@@ -96,7 +97,7 @@ class Timeouts(Part):
     ] = 0.0
 
 
-_STATUSES = {"500": 500, "502": 502, "503": 503, "504": 504}
+_STATUS = re.compile(r"[45][0-9]{2}")
 
 
 class Retries(Part):
@@ -127,12 +128,17 @@ class Retries(Part):
 
     @classmethod
     def prepare(cls, fields: Mapping[str, object]) -> Mapping[str, object]:
-        """YAML 1.1 reads the bare word `on` as true, also where it names a field. A status may be quoted."""
-        names: Iterable[object] = fields
-        made = {str("on" if name is True else name): fields[cast(str, name)] for name in names}
-        if isinstance(on := made.get("on"), list | tuple):
-            made["on"] = [_STATUSES.get(item, item) if isinstance(item, str) else item for item in on]
-        return made
+        """Conditions in any spelling."""
+        return spelled_conditions(fields)
+
+
+def spelled_conditions(fields: Mapping[str, object]) -> Mapping[str, object]:
+    """YAML 1.1 reads the bare word `on` as true, also where it names a field. A status may be quoted."""
+    names: Iterable[object] = fields
+    made = {str("on" if name is True else name): fields[cast(str, name)] for name in names}
+    if isinstance(on := made.get("on"), list | tuple):
+        made["on"] = [int(item) if isinstance(item, str) and _STATUS.fullmatch(item) else item for item in on]
+    return made
 
 
 class Tls(Part):

@@ -17,6 +17,7 @@ from dataplane.gateway.actions import (
     WithoutService,
 )
 from dataplane.gateway.backends import Backend
+from dataplane.gateway.explained_tries import tries_of
 from dataplane.gateway.limit_keys import needs_caller
 from dataplane.gateway.lost_routes import match_of
 from dataplane.gateway.plan import Plan
@@ -62,6 +63,7 @@ STAGES: Final = (
     "rewrite",
     "breaker",
     "instance",
+    "tries",
     "compression",
 )
 """In the order in which requests meet them."""
@@ -141,6 +143,7 @@ class Teller:
             "rewrite": self._rewrite,
             "breaker": self._breaker,
             "instance": self._instance,
+            "tries": self._tries,
             "compression": self._compression,
         }
         return tellers[stage](place == refused)
@@ -359,6 +362,9 @@ class Teller:
         if refused or picked is None:
             return Step("instance", REFUSED, "No instance takes requests.", details)
         return Step("instance", PASSED, f"Instance {picked.id} is picked.", {"picked": picked.id, **details})
+
+    def _tries(self, refused: bool) -> Step:
+        return Step("tries", PASSED, *tries_of(self._plan))
 
     def _compression(self, refused: bool) -> Step:
         rules, request = self._plan.encoding, self._read

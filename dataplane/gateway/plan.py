@@ -15,7 +15,7 @@ from dataplane.gateway.policy.concurrency import worker_share
 from dataplane.gateway.policy.cors import Cors
 from dataplane.gateway.policy.edits import HeaderEdits
 from dataplane.gateway.policy.limiter import Limiter
-from dataplane.gateway.policy.resources import Limit, LimitMode, Route, Service
+from dataplane.gateway.policy.resources import Limit, LimitMode, Retries, Route, Service
 from dataplane.gateway.redis_checks import RedisChecks
 from dataplane.gateway.store import Store
 from dataplane.gateway.variables import prepared
@@ -23,8 +23,10 @@ from dataplane.proxy.content_coding import Codings
 from dataplane.proxy.errors import NoneHealthy
 from dataplane.proxy.exchange import Exchange
 from dataplane.proxy.fields.trace import threshold
+from dataplane.proxy.messages import IDEMPOTENT
 
 _CONNECT_ONLY: Final = frozenset({retry.CONNECT})
+_NO_RETRIES: Final = Retries(0)
 
 
 class Plan(Side):
@@ -41,6 +43,8 @@ class Plan(Side):
         "late_in_redis",
         "max_in_flight",
         "preflights",
+        "retries",
+        "retries_same",
         "rewrites",
         "route",
         "service",
@@ -103,14 +107,25 @@ class Plan(Side):
         if route.trace_sampling is not None:
             self.sampled = threshold(route.trace_sampling)
         self.max_body = route.max_body_bytes
+        self.total_timeout = route.request_timeout or 0.0
+        self.try_timeout = route.try_timeout
         if service is not None:
-            timeouts, retries = service.timeouts, service.retries
+            timeouts = service.timeouts
             self.connect_timeout, self.idle_timeout = timeouts.connect, timeouts.idle
-            self.total_timeout = timeouts.total or 0.0
-            self.response_timeout = timeouts.response if route.timeout is None else route.timeout
+            if route.request_timeout is None:
+                self.total_timeout = timeouts.total or 0.0
+            # Where the route limits the whole, the service's time for a part of it does not count.
+            self.response_timeout = (
+                route.timeout or route.try_timeout or route.request_timeout or timeouts.response
+            )
             if service.max_in_flight:
                 self.max_in_flight = worker_share(service.max_in_flight, limiter.share)
-            self.replays = retries.attempts > 0 and retries.on != _CONNECT_ONLY
+        self.retries = route.retries or (service.retries if service is not None else _NO_RETRIES)
+        self.retries_same = route.retries is not None
+        """The same instance may be asked again, if there is no other."""
+        if self.retries.attempts > 0 and self.retries.on != _CONNECT_ONLY:
+            self.replayed = self.retries.methods or IDEMPOTENT
+            self.retries_refusals = any(cause.startswith("4") for cause in self.retries.on)
         adjusting = Adjusting(route, backend, self.max_in_flight, self.cors, rewrites=self.rewrites)
         if adjusting.needed:
             self.action = adjusting

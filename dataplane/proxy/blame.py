@@ -58,6 +58,14 @@ def late_in_all(phase: int, instance_late: bool, in_phase: float, in_all: float)
     )
 
 
+def late_in_try(phase: int, instance_late: bool, in_phase: float, in_try: float) -> Verdict:
+    """The time of an attempt has passed, `in_try` seconds after its head was sent: as `late_in_all`."""
+    return Verdict(
+        TimedOut("the attempt exceeded its timeout"),
+        late_in_all(phase, instance_late, in_phase, in_try).result,
+    )
+
+
 def left(phase: int, waited: float, response_timeout: float, instance_heard: bool) -> Result:
     """The client left `waited` seconds after `phase` was entered, before its response was complete.
 

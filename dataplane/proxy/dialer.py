@@ -20,7 +20,6 @@ from dataplane.proxy.errors import CONNECT, Exhausted, TimedOut, Unavailable
 from dataplane.proxy.exchange import Exchange, InstanceSide, Result, Sender, take_idle
 from dataplane.proxy.happy_eyeballs import connect_first
 from dataplane.proxy.lookups import Lookups
-from dataplane.proxy.phases import CONNECTING
 from dataplane.proxy.pool import Endpoint, Pool
 from dataplane.proxy.resolver import Resolver
 from dataplane.proxy.shared import Shared
@@ -62,7 +61,7 @@ class Dialer(Sender):
             return False
         if exchange.replay:
             exchange.body, exchange.replay = exchange.replay + exchange.body, []
-        exchange.client.enter(CONNECTING, monotonic(), wait + 1.0)
+        exchange.client.connecting(exchange, monotonic(), wait + 1.0)
         exchange.client.settle_reading()
         if wait:
             self.back_off(exchange, wait)
@@ -111,7 +110,7 @@ class Dialer(Sender):
             return
         plan, endpoint = exchange.plan, exchange.endpoint
         assert plan is not None and endpoint is not None
-        exchange.client.enter(CONNECTING, monotonic(), plan.connect_timeout + 1.0)
+        exchange.client.connecting(exchange, monotonic(), plan.connect_timeout + 1.0)
         refusal: TimedOut | Unavailable
         try:
             async with asyncio.timeout(plan.connect_timeout):

@@ -210,6 +210,10 @@ class Downstream(ClientSide):
 
     # --- calls from the gateway and the instance's side
 
+    def connecting(self, exchange: Exchange, now: float, seconds: float) -> None:
+        self.until = _end(exchange)
+        self.enter(CONNECTING, now, seconds)
+
     def decided(self, exchange: Exchange, refusal: object | None, now: float) -> None:
         if refusal is None:
             self._send_on(exchange, now)
@@ -220,6 +224,8 @@ class Downstream(ClientSide):
     def sending(self, exchange: Exchange, now: float) -> None:
         plan = exchange.plan
         assert plan is not None
+        if plan.try_timeout:
+            self.until = min(_end(exchange), exchange.sent_at + plan.try_timeout)
         if exchange.complete:
             self.enter(WAITING, now, plan.response_timeout)
             if exchange.timed:
@@ -319,7 +325,7 @@ class Downstream(ClientSide):
         elif phase == DECIDING:
             self._fail(exchange, blame.Verdict(Unavailable("no decision in time"), Result.ABANDONED))
         else:
-            self._respond_late(exchange)
+            self._respond_late(exchange, blame.Verdict(TimedOut("no response in time"), Result.FAILED))
 
     def drain(self) -> None:
         if self.phase == IDLE and not self._reader.queue:
@@ -417,6 +423,8 @@ class Downstream(ClientSide):
 
     def _flush(self, exchange: Exchange, now: float) -> None:
         """The response is complete, but not all of it is sent: wait until the client has taken it."""
+        if self.until != FOREVER:
+            self.until = _end(exchange)
         self._begin_flushing(now)
         if not exchange.keep_alive:
             self._closing = True
@@ -552,15 +560,21 @@ class Downstream(ClientSide):
             self.outgoing.abort()
 
     def _expire_total(self, exchange: Exchange, now: float) -> None:
-        """The time for the whole exchange is up."""
+        """The time for the whole exchange is up, or that of its attempt."""
         if self.phase == SENDING:
             instance_late = self._instance_paused(exchange)
         else:
             instance_late = exchange.complete and not exchange.slowed
-        self._fail(
-            exchange,
-            blame.late_in_all(self.phase, instance_late, now - self.since, now - exchange.started),
-        )
+        in_phase = now - self.since
+        if now >= _end(exchange):
+            in_all = now - exchange.started
+            self._fail(exchange, blame.late_in_all(self.phase, instance_late, in_phase, in_all))
+            return
+        verdict = blame.late_in_try(self.phase, instance_late, in_phase, now - exchange.sent_at)
+        if self.phase == WAITING:
+            self._respond_late(exchange, verdict)
+        else:
+            self._fail(exchange, verdict)
 
     def _instance_paused(self, exchange: Exchange) -> bool:
         return exchange.upstream is not None and exchange.upstream.write_paused
@@ -574,13 +588,13 @@ class Downstream(ClientSide):
             exchange.upstream.cancel()
         self.failed(exchange, verdict.refusal, verdict.result)
 
-    def _respond_late(self, exchange: Exchange) -> None:
+    def _respond_late(self, exchange: Exchange, verdict: blame.Verdict) -> None:
         """No response in time: another instance may be quicker."""
         if exchange.upstream is not None:
             exchange.upstream.cancel()
             if self._dialer.try_again(exchange, TIMEOUT):
                 return
-        self.failed(exchange, TimedOut("no response in time"), Result.FAILED)
+        self.failed(exchange, verdict.refusal, verdict.result)
 
     # --- the request's body
 
@@ -651,3 +665,9 @@ class Downstream(ClientSide):
             exchange = self._reader.queue.popleft()
             exchange.decision = decision
             self._finish(exchange, monotonic())
+
+
+def _end(exchange: Exchange) -> float:
+    """Deadline of the whole exchange."""
+    plan = exchange.plan
+    return exchange.started + plan.total_timeout if plan is not None and plan.total_timeout else FOREVER

@@ -65,14 +65,16 @@ class Forwarding:
         "encoding",
         "idle_timeout",
         "max_body",
-        "replays",
+        "replayed",
         "request_edits",
         "response_edits",
         "response_timeout",
+        "retries_refusals",
         "route_name",
         "sampled",
         "service_name",
         "total_timeout",
+        "try_timeout",
         "withheld",
     )
 
@@ -90,10 +92,14 @@ class Forwarding:
         """Seconds to connect; from the whole request to the response's head; without progress of its body."""
         self.total_timeout = 0.0
         """Seconds for the whole exchange; 0: as long as it takes."""
+        self.try_timeout = 0.0
+        """Seconds for each attempt, from the head that is sent to the end of the response; 0: as long as it takes."""
         self.max_body: int | None = None
         """Bytes of a request's body."""
-        self.replays = False
-        """A request may go to another instance after its body has been sent: keep the body."""
+        self.replayed: frozenset[str] = frozenset()
+        """Methods of requests that may be sent again after their body has been sent: keep the body."""
+        self.retries_refusals = False
+        """So may requests that are answered with some 4xx."""
         self.sampled: bytes | None = None
         """Threshold (`fields.trace.threshold`) of traces that begin with its requests; None: that of the worker."""
         self.withheld: frozenset[bytes] | None = None
@@ -158,6 +164,10 @@ class ClientSide(asyncio.Protocol):
 
     def drain(self) -> None:
         """Close after the current response, or after the next one if there is none; soon if no request comes."""
+        raise NotImplementedError
+
+    def connecting(self, exchange: Exchange, now: float, seconds: float) -> None:
+        """The exchange has no connection: it gets one within this time, or is sent again later."""
         raise NotImplementedError
 
     def decided(self, exchange: Exchange, refusal: object | None, now: float) -> None:

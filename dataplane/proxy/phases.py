@@ -37,7 +37,8 @@ DONE: Final = 10
     tunnelling  bytes of another protocol are relayed      idle, without progress        none: both sides close
     done        the connection is closed                   none
 
-`Forwarding.total_timeout` may also limit the exchange as a whole; `blame.late_in_all` decides which side is late then.
+`Forwarding.total_timeout` may also limit the exchange as a whole, and `try_timeout` each attempt, from sending to
+receiving; `blame.late_in_all` and `late_in_try` decide which side is late then.
 """
 PHASES: Final = (
     *("idle", "reading", "deciding", "connecting", "sending", "waiting", "receiving"),

@@ -249,7 +249,7 @@ class Upstream(InstanceSide):
         elif raw + self._raw > self._longest and self._head_size(response) > self._longest:
             self._fail(exchange, BadResponse("head too long"))
             return
-        elif response.status >= 500 and self._passed_on(exchange, response):
+        elif response.status >= 400 and self._passed_on(exchange, response):
             return
         else:
             out = self._begin(exchange, response, now)
@@ -458,13 +458,16 @@ class Upstream(InstanceSide):
 
     def _passed_on(self, exchange: Exchange, response: Response) -> bool:
         """Whether another instance answers instead; then this response is dropped."""
+        plan = exchange.plan
+        assert plan is not None
+        if response.status < 500 and not plan.retries_refusals:
+            return False
         clean = self._reader.keep_alive and not self._reader.incomplete and exchange.complete
         self.exchange = exchange.upstream = None
         if not self._sender.try_again(exchange, str(response.status)):
             self.exchange, exchange.upstream = exchange, self
             return False
-        plan = exchange.plan
-        if plan is not None and plan.withheld is not None:
+        if plan.withheld is not None:
             self._shared.decider.discarded(exchange, withhold(response, plan.withheld), monotonic())
         self._reader.pieces.clear()
         self._reader.interim.clear()

@@ -14,6 +14,7 @@ from controlplane.model.stored import Stamped
 from controlplane.rpc.wire.resource_messages import resource as encode
 from dataplane.config.decode import decode
 from dataplane.config.table import Item
+from dataplane.gateway.plan import Plan
 from dataplane.gateway.policy.resources import Instance, User
 from dataplane.gateway.refusals import respond
 from dataplane.proxy.exchange import Exchange
@@ -158,6 +159,32 @@ def test_the_guide_to_addresses(address: str, status: int) -> None:
     line = Line(*items(example(DOCS / "how-to" / "addresses.md")), VERIFIED_BY)
     refusal, _ = line.ask("/admin", address=address)
     assert respond(refusal).status == status
+
+
+TRIES = [
+    # method, target; seconds in all, for a try and for the response's head; retries, conditions, methods sent twice
+    (b"GET", "/shop-api", (10, 3, 3), 2, {"connect", "reset", "timeout", "503"}, {"GET", "PUT"}),
+    (b"GET", "/shop-events", (0, 0, 15), 1, {"connect"}, set()),
+    (b"POST", "/shop-orders", (0, 5, 5), 1, {"503"}, {"POST"}),
+]
+
+
+@pytest.mark.parametrize(("method", "target", "times", "attempts", "on", "methods"), TRIES)
+def test_the_guide_to_timeouts(
+    method: bytes, target: str, times: tuple[float, ...], attempts: int, on: set[str], methods: set[str]
+) -> None:
+    line = Line(*items(example(DOCS / "how-to" / "timeouts.md")))
+    refusal, exchange = line.ask(target, method=method)
+    assert refusal is None
+    plan = exchange.plan
+    assert isinstance(plan, Plan)
+    assert (plan.total_timeout, plan.try_timeout, plan.response_timeout) == times
+    assert (plan.retries.attempts, plan.retries.on, frozenset(methods) - plan.replayed) == (
+        attempts,
+        frozenset(on),
+        frozenset(),
+    )
+    assert plan.connect_timeout == 1 and (plan.retries.backoff == 0.1) is (target == "/shop-api")
 
 
 CODINGS = [

@@ -32,7 +32,7 @@ FILES = {
     "routes.yaml": DOCS / "how-to/routing.md",
     **{
         f"{name}.yaml": DOCS / f"how-to/{name}.md"
-        for name in ("addresses", "answers", "compression", "cors", "headers")
+        for name in ("addresses", "answers", "compression", "cors", "headers", "timeouts")
     },
 }
 """Files that commands name, and the page whose first YAML they are."""

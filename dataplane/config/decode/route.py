@@ -8,6 +8,7 @@ from typing import Any
 
 from dataplane.config.decode.checker import Checker
 from dataplane.config.decode.forwarding import read_forwarding
+from dataplane.config.decode.retries import read_retries, read_times
 from dataplane.config.decode.words import ROUTE_HOST, SCOPE
 from dataplane.config.table import UnlinkedRoute
 from dataplane.gateway.policy import resources as policy
@@ -38,6 +39,7 @@ def read_route(resource: pb.Resource, check: Checker) -> UnlinkedRoute:
     methods = frozenset(check.each("methods", body.methods, _METHOD, "a method in upper case"))
     follows = "GET" in methods and "HEAD" not in methods and body.method_miss != 404
     forwarding = read_forwarding(body, check)
+    request_timeout, try_timeout = read_times(body, check)
     route = policy.Route(
         name=check.name("name", resource.name),
         service=_service(body, forwarding, check),
@@ -57,6 +59,9 @@ def read_route(resource: pb.Resource, check: Checker) -> UnlinkedRoute:
         strip_prefix=body.strip_prefix,
         rewrite=check.path("rewrite", body.rewrite) if body.rewrite else "",
         timeout=body.timeout or None,
+        request_timeout=request_timeout,
+        try_timeout=try_timeout,
+        retries=read_retries(body, check),
         max_body_bytes=body.max_body_bytes or None,
         upgrades=check.each(
             "upgrades", body.upgrades, _UPGRADE, "a protocol that a connection may change to"

@@ -170,7 +170,11 @@ class Retries:
     on: frozenset[str] = frozenset({"connect"})
     """"connect", "reset", "timeout", or a status."""
     budget: float = 0.2
-    """Retries per request, on average."""
+    """Retries per request, on average; of a route, that of its service applies."""
+    backoff: float = 0.0
+    """Seconds before the first one, at least; 0: as `policy.retry` says."""
+    methods: frozenset[str] = frozenset()
+    """Methods of requests that may be sent twice; empty: the idempotent ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +241,13 @@ class Route:
     rewrite: str = ""
     limits: tuple[Limit, ...] = ()
     timeout: float | None = None
+    """Until the response's head; None: as the whole try, the whole request, or the service."""
+    request_timeout: float | None = None
+    """For the whole exchange, retries included; 0: no limit; None: that of the service."""
+    try_timeout: float = 0.0
+    """For each try, from its first byte to the end of the response; 0: no limit."""
+    retries: Retries | None = None
+    """None: those of the service."""
     max_body_bytes: int | None = None
     forwarding: Forwarding | None = None
     """Shares, own answers and rewrites; None: requests go to `service`."""

@@ -30,7 +30,7 @@ def begin_replay(exchange: Exchange) -> None:
     """Keep the body's pieces from now on, if the request may be sent again."""
     plan, request = exchange.plan, exchange.request
     assert plan is not None and request is not None
-    if plan.replays and request.method in IDEMPOTENT:
+    if request.method in plan.replayed:
         exchange.replay = []
 
 

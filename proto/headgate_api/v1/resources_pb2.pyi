@@ -549,6 +549,9 @@ class Route(_message.Message):
     CORS_FIELD_NUMBER: _builtins.int
     ALLOW_ADDRESSES_FIELD_NUMBER: _builtins.int
     DENY_ADDRESSES_FIELD_NUMBER: _builtins.int
+    REQUEST_TIMEOUT_FIELD_NUMBER: _builtins.int
+    TRY_TIMEOUT_FIELD_NUMBER: _builtins.int
+    RETRIES_FIELD_NUMBER: _builtins.int
     COMPRESSION_FIELD_NUMBER: _builtins.int
     prefix: _builtins.str
     """Exactly one of prefix, path and path_regex is set. A prefix matches whole path segments."""
@@ -562,7 +565,9 @@ class Route(_message.Message):
     rewrite: _builtins.str
     """Replaces the matched prefix or path; empty leaves it."""
     timeout: _builtins.float
-    """Seconds until the whole response head must have arrived; 0 means the value of the service."""
+    """Seconds until the whole response head must have arrived; 0 means try_timeout, request_timeout or the value of the
+    service, in this order.
+    """
     max_body_bytes: _builtins.int
     """Largest request body in bytes; 0 means no bound."""
     path_regex: _builtins.str
@@ -575,6 +580,10 @@ class Route(_message.Message):
     """Host that is sent upstream; empty leaves it."""
     trace_sampling: _builtins.float
     """Share of the traces begun by its requests that are recorded, 0 to 1; unset means that of the data plane."""
+    request_timeout: _builtins.float
+    """Seconds for the whole request, retries included; 0: no limit; unset means timeouts.total of the service."""
+    try_timeout: _builtins.float
+    """Seconds for each try, from its first byte to the end of the response; 0: no limit."""
     @_builtins.property
     def hosts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Host names without port, lower case; empty matches every host. "*.example.org" matches one or more leading labels."""
@@ -638,6 +647,10 @@ class Route(_message.Message):
     @_builtins.property
     def deny_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
+    def retries(self) -> Global___RouteRetries:
+        """Instead of those of the service, but for the budget."""
+
+    @_builtins.property
     def compression(self) -> Global___Compression:
         """Responses that are compressed for clients that accept it."""
 
@@ -675,17 +688,61 @@ class Route(_message.Message):
         cors: Global___Cors | None = ...,
         allow_addresses: _abc.Iterable[_builtins.str] | None = ...,
         deny_addresses: _abc.Iterable[_builtins.str] | None = ...,
+        request_timeout: _builtins.float | None = ...,
+        try_timeout: _builtins.float = ...,
+        retries: Global___RouteRetries | None = ...,
         compression: Global___Compression | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_trace_sampling", b"_trace_sampling", "compression", b"compression", "cors", b"cors", "redirect", b"redirect", "request_headers", b"request_headers", "respond", b"respond", "response_headers", b"response_headers", "rewrite_regex", b"rewrite_regex", "sticky", b"sticky", "trace_sampling", b"trace_sampling"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_request_timeout", b"_request_timeout", "_trace_sampling", b"_trace_sampling", "compression", b"compression", "cors", b"cors", "redirect", b"redirect", "request_headers", b"request_headers", "request_timeout", b"request_timeout", "respond", b"respond", "response_headers", b"response_headers", "retries", b"retries", "rewrite_regex", b"rewrite_regex", "sticky", b"sticky", "trace_sampling", b"trace_sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_trace_sampling", b"_trace_sampling", "allow_addresses", b"allow_addresses", "compression", b"compression", "cors", b"cors", "deny_addresses", b"deny_addresses", "headers", b"headers", "hosts", b"hosts", "listeners", b"listeners", "max_body_bytes", b"max_body_bytes", "method_miss", b"method_miss", "methods", b"methods", "path", b"path", "path_regex", b"path_regex", "prefix", b"prefix", "public", b"public", "query", b"query", "rate_limits", b"rate_limits", "redirect", b"redirect", "request_headers", b"request_headers", "respond", b"respond", "response_headers", b"response_headers", "rewrite", b"rewrite", "rewrite_full", b"rewrite_full", "rewrite_host", b"rewrite_host", "rewrite_regex", b"rewrite_regex", "scopes", b"scopes", "service_name", b"service_name", "services", b"services", "sticky", b"sticky", "strip_prefix", b"strip_prefix", "timeout", b"timeout", "trace_sampling", b"trace_sampling", "upgrades", b"upgrades"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_request_timeout", b"_request_timeout", "_trace_sampling", b"_trace_sampling", "allow_addresses", b"allow_addresses", "compression", b"compression", "cors", b"cors", "deny_addresses", b"deny_addresses", "headers", b"headers", "hosts", b"hosts", "listeners", b"listeners", "max_body_bytes", b"max_body_bytes", "method_miss", b"method_miss", "methods", b"methods", "path", b"path", "path_regex", b"path_regex", "prefix", b"prefix", "public", b"public", "query", b"query", "rate_limits", b"rate_limits", "redirect", b"redirect", "request_headers", b"request_headers", "request_timeout", b"request_timeout", "respond", b"respond", "response_headers", b"response_headers", "retries", b"retries", "rewrite", b"rewrite", "rewrite_full", b"rewrite_full", "rewrite_host", b"rewrite_host", "rewrite_regex", b"rewrite_regex", "scopes", b"scopes", "service_name", b"service_name", "services", b"services", "sticky", b"sticky", "strip_prefix", b"strip_prefix", "timeout", b"timeout", "trace_sampling", b"trace_sampling", "try_timeout", b"try_timeout", "upgrades", b"upgrades"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__request_timeout: _TypeAlias = _typing.Literal["request_timeout"]  # noqa: Y015
+    _WhichOneofArgType__request_timeout: _TypeAlias = _typing.Literal["_request_timeout", b"_request_timeout"]  # noqa: Y015
     _WhichOneofReturnType__trace_sampling: _TypeAlias = _typing.Literal["trace_sampling"]  # noqa: Y015
     _WhichOneofArgType__trace_sampling: _TypeAlias = _typing.Literal["_trace_sampling", b"_trace_sampling"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__request_timeout) -> _WhichOneofReturnType__request_timeout | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__trace_sampling) -> _WhichOneofReturnType__trace_sampling | None: ...
 
 Global___Route: _TypeAlias = Route  # noqa: Y015
+
+@_typing.final
+class RouteRetries(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
+    ON_FIELD_NUMBER: _builtins.int
+    BACKOFF_FIELD_NUMBER: _builtins.int
+    METHODS_FIELD_NUMBER: _builtins.int
+    attempts: _builtins.int
+    """Further attempts after the first one; 0 switches retries off."""
+    backoff: _builtins.float
+    """Seconds before the first retry, at least; 0 means that of the data plane."""
+    @_builtins.property
+    def on(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Conditions that allow a retry: "connect", "reset", "timeout", or a status from "400" to "599"."""
+
+    @_builtins.property
+    def methods(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Upper case: methods of requests that may be sent twice; empty means the idempotent ones."""
+
+    def __init__(
+        self,
+        *,
+        attempts: _builtins.int = ...,
+        on: _abc.Iterable[_builtins.str] | None = ...,
+        backoff: _builtins.float = ...,
+        methods: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "backoff", b"backoff", "methods", b"methods", "on", b"on"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RouteRetries: _TypeAlias = RouteRetries  # noqa: Y015
 
 @_typing.final
 class Cors(_message.Message):

@@ -59,6 +59,25 @@ def test_an_exchange_that_takes_too_long_in_all(
 
 
 @pytest.mark.parametrize(
+    ("phase", "instance_late", "in_phase", "result"),
+    [
+        (WAITING, False, 3.0, FAILED),
+        # The client took longer to send its body than the instance to answer.
+        (WAITING, False, 1.0, ABANDONED),
+        (SENDING, True, 0.0, FAILED),
+        (SENDING, False, 3.0, ABANDONED),
+        (RECEIVING, True, 0.0, FAILED),
+        (RECEIVING, False, 3.0, ABANDONED),
+    ],
+)
+def test_an_attempt_that_takes_too_long(
+    phase: int, instance_late: bool, in_phase: float, result: Result
+) -> None:
+    verdict = blame.late_in_try(phase, instance_late, in_phase, in_try=3.0)
+    assert verdict.refusal == TimedOut("the attempt exceeded its timeout") and verdict.result is result
+
+
+@pytest.mark.parametrize(
     ("phase", "waited", "instance_heard", "result"),
     [
         (WAITING, 5.0, False, FAILED),

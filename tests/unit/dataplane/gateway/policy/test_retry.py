@@ -60,6 +60,31 @@ def test_waits_double_and_are_drawn_from_their_whole_range() -> None:
     assert wait("503", 3, 0.0) == 0.0
 
 
+def test_the_same_instance_is_not_asked_at_once() -> None:
+    assert wait(CONNECT, 1, 1.0, same=True) == 0.025
+
+
+BACKOFFS = [
+    # cause, made, chance, backoff, wait
+    # Gateway API, HTTPRouteRetry.backoff: "first be retried approximately 100 milliseconds after timing out"
+    ("503", 1, 0.0, 0.1, 0.1),
+    # "An implementation MAY use an exponential … strategy"
+    ("503", 2, 0.0, 0.1, 0.2),
+    ("503", 3, 0.0, 0.1, 0.4),
+    # "MAY cap the maximum backoff duration to some amount greater than the specified minimum": Envoy, ten times
+    ("503", 9, 0.0, 0.1, 1.0),
+    # "MAY add arbitrary jitter"
+    ("503", 1, 1.0, 0.1, 0.15),
+    # "as long as unsuccessful backend requests are not retried before the configured minimum duration"
+    (CONNECT, 1, 0.0, 0.1, 0.1),
+]
+
+
+@pytest.mark.parametrize(("cause", "made", "chance", "backoff", "expected"), BACKOFFS)
+def test_a_configured_back_off(cause: str, made: int, chance: float, backoff: float, expected: float) -> None:
+    assert wait(cause, made, chance, backoff) == pytest.approx(expected)
+
+
 @given(st.sampled_from(sorted(CONDITIONS)), st.integers(1, 1000), st.floats(0, 1, exclude_max=True))
 def test_no_wait_is_longer_than_the_longest(cause: str, made: int, chance: float) -> None:
     assert 0.0 <= wait(cause, made, chance) <= LONGEST_WAIT
