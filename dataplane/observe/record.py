@@ -39,8 +39,8 @@ class Recorder:
         self._upstream_errors: dict[tuple[str, str], int] = {}
         self._retries: dict[str, int] = {}
         self._shadowed: dict[str, int] = {}
-        self._instances: dict[Endpoint, list[int]] = {}
-        """Requests, and those with a status from 500."""
+        self._endpoints: list[Endpoint] = []
+        """Those with counts: they count by themselves, without a look-up for each request."""
         self._dropped = 0
 
     def finished(self, exchange: Exchange) -> None:
@@ -61,12 +61,11 @@ class Recorder:
             latency[-1] += seconds
         endpoint = exchange.endpoint
         if endpoint is not None:
-            pair = self._instances.get(endpoint)
-            if pair is None:
-                pair = self._instances[endpoint] = [0, 0]
-            pair[0] += 1
+            if not endpoint.served:
+                self._endpoints.append(endpoint)
+            endpoint.served += 1
             if exchange.status >= 500:
-                pair[1] += 1
+                endpoint.faults += 1
         if exchange.attempts > 1:
             retries = self._retries.get(service, 0)
             self._retries[service] = retries + exchange.attempts - 1
@@ -92,11 +91,11 @@ class Recorder:
             "upstream_errors": [(*key, count) for key, count in self._upstream_errors.items()],
             "retries": self._retries,
             "shadowed": self._shadowed,
-            "instances": [(one.instance.service, one.id, *pair) for one, pair in self._instances.items()],
+            "instances": [_taken(endpoint) for endpoint in self._endpoints],
             "access_log_drops": self._dropped - before,
         }
         self._requests, self._latency, self._refusals, self._upstream_errors = {}, {}, {}, {}
-        self._retries, self._shadowed, self._instances = {}, {}, {}
+        self._retries, self._shadowed, self._endpoints = {}, {}, []
         return report
 
     def _flush(self) -> int:
@@ -120,3 +119,10 @@ def is_logged(exchange: Exchange, sampled: bytes) -> bool:
     if refused or exchange.status >= 400 or exchange.attempts > 1:
         return True
     return bool(exchange.shadowed) or own_id(exchange.request, exchange.request_id)[16:] < sampled
+
+
+def _taken(endpoint: Endpoint) -> tuple[str, str, int, int]:
+    """Service, id and counts of an instance, which begin again at 0."""
+    counts = endpoint.served, endpoint.faults
+    endpoint.served = endpoint.faults = 0
+    return endpoint.instance.service, endpoint.id, *counts

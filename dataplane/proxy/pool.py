@@ -68,6 +68,7 @@ class Endpoint:
         "addresses",
         "authority",
         "bounds",
+        "faults",
         "heard_at",
         "id",
         "idle",
@@ -75,6 +76,7 @@ class Endpoint:
         "instance",
         "leaving",
         "retired",
+        "served",
         "tls",
     )
 
@@ -86,6 +88,8 @@ class Endpoint:
         """None: without TLS."""
         self.bounds = bounds
         self.in_flight = 0
+        self.served = self.faults = 0
+        """Exchanges that ended at it since the last report, and those with a status from 500."""
         self.heard_at = 0.0
         """Time of its last answer to a request, monotonic seconds."""
         self.idle: list[Connection] = []

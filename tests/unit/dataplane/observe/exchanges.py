@@ -17,9 +17,7 @@ class Place:
 
     def __init__(self, service: str, identity: str) -> None:
         self.id, self.instance = identity, SimpleNamespace(service=service, id=identity)
-
-
-ORDERS_1 = Place("orders", "orders-1")
+        self.served = self.faults = 0
 
 
 def exchange(**fields: Any) -> Exchange:
@@ -28,14 +26,14 @@ def exchange(**fields: Any) -> Exchange:
     request.method, request.host, request.path = "GET", "example.org", "/orders/1"
     request.target, request.http11 = b"/orders/1", True
     request.provenance = request.sent_path = None
-    request.fields, request.own_fields = [], []
+    request.fields, request.own_fields, request.values = [], [], None
     client = SimpleNamespace(address="192.0.2.1", peer=SimpleNamespace(scheme="https"))
     made = Exchange(cast(Any, client), request, REQUEST_ID)
     made.started = time.monotonic()
     made.sent_at, made.ended = made.started + 0.001, made.started + 0.003
     made.status, made.decision, made.revision = 200, "forwarded", 41
     made.plan = Forwarding("orders", "orders")
-    made.endpoint = cast(Any, ORDERS_1)
+    made.endpoint = cast(Any, Place("orders", "orders-1"))
     made.identity = Identity("testuser", frozenset())
     made.received, made.sent, made.attempts = 7, 1024, 1
     for name, value in fields.items():

@@ -14,7 +14,7 @@ from dataplane.observe.stats import LATENCY_BOUNDS
 from dataplane.proxy.exchange import Exchange
 from dataplane.proxy.fields.trace import threshold
 from dataplane.proxy.messages import Provenance
-from tests.unit.dataplane.observe.exchanges import exchange
+from tests.unit.dataplane.observe.exchanges import Place, exchange
 
 
 @pytest.fixture
@@ -47,8 +47,9 @@ def test_attempts_after_the_first_are_counted_by_service(recorder: Recorder) -> 
 
 
 def test_requests_are_counted_by_the_instance_that_got_them_last(recorder: Recorder) -> None:
+    place = Place("orders", "orders-1")
     for fields in ({}, {"status": 503}, {"status": 404}, {"endpoint": None, "status": 503}):
-        recorder.finished(exchange(**fields))
+        recorder.finished(exchange(**{"endpoint": place, **fields}))
     assert recorder.report()["instances"] == [("orders", "orders-1", 3, 1)]
     assert recorder.report()["instances"] == []
 

@@ -91,7 +91,7 @@ def meaning(exchange: Exchange) -> object:
     said = {
         name: getattr(request, name)
         for name in attributes(Request)
-        if name not in ("joined", "fields", "provenance")
+        if name not in ("joined", "values", "fields", "provenance")
     }
     provenance = [
         getattr(request.provenance, name, None) for name in attributes(Provenance) if name != "fresh_id"
