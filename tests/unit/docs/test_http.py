@@ -53,4 +53,4 @@ def test_times_of_a_service(name: str) -> None:
 def test_retries() -> None:
     assert "`retries: {attempts: 1, on: [connect], budget: 0.2}`" in PAGE
     assert Retries() == Retries(1, frozenset({"connect"}), 0.2)
-    assert Timeouts().total == 0 and "| `timeouts.total` | none |" in PAGE
+    assert Timeouts().total == 0 and "| `timeouts.total`, or `request_timeout` of the route | none |" in PAGE
