@@ -146,6 +146,7 @@ proto: $(FOR_TESTS) ## Generate the protobuf code
 	    proto/headgate_api/v1/*.proto
 	$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --mypy_out=. controlplane/store/etcdpb/*.proto
 	$(BIN)/python -m tests.support.kinds_table
+	$(BIN)/python -m tests.support.schema_file
 
 .PHONY: proto-baseline
 proto-baseline: $(FOR_TESTS) ## At a release: write the baseline for checks of later wire formats

@@ -10,7 +10,7 @@ from typing import Any
 from starlette.responses import Response
 
 from controlplane import aside
-from controlplane.api import body, rollout
+from controlplane.api import body, pruning, rollout
 from controlplane.api.answers import long_answer
 from controlplane.api.edits import edit_shape
 from controlplane.api.operation import (
@@ -26,6 +26,7 @@ from controlplane.api.operation import (
 )
 from controlplane.aside import FEW
 from controlplane.commands.errors import Receipt
+from controlplane.commands.plans.pruning import MOST_SPARED
 from controlplane.fleet.redis_warnings import without_redis
 from controlplane.model.document import MOST_WARNINGS
 from controlplane.model.resources import documents
@@ -38,9 +39,12 @@ UNFINISHED = (
 
 async def apply(call: Call) -> Response:
     """Apply a document; `?dry_run=true` only reports the changes, `?wait=` answers when they are served."""
-    wait, dry = rollout.asked_or_dry(call)
-    force, document = flag(call, "force"), await body.document(call.request)
-    receipt = await call.parts.commands.apply(document, author=call.author, force=force, dry_run=dry)
+    wait, dry = rollout.asked_or_dry(call, *pruning.NAMES)
+    prune, plan, force = pruning.asked(call), pruning.plan(call), flag(call, "force")
+    document = await body.document(call.request)
+    receipt = await call.parts.commands.apply(
+        document, author=call.author, force=force, dry_run=dry, prune=prune, plan=plan
+    )
     receipt = _with_warnings(receipt, document, call)
     aside.retire(*(lot for lot in document.values() if isinstance(lot, list)))
     return await receipt_answer(call, receipt, wait, dry=dry)
@@ -58,6 +62,11 @@ async def receipt_answer(call: Call, receipt: Receipt, wait: rollout.Wait | None
     """Answer a change of many resources: the outcome for each, and the rollout if the caller waits for it."""
     call.record.revision, call.record.dry_run = receipt.revision, dry
     shown: dict[str, object] = {"revision": receipt.revision, "changes": await _changes(receipt)}
+    if receipt.spared:
+        listed = receipt.spared[:MOST_SPARED]
+        shown["kept"] = [{"kind": one.kind, "name": one.name, "reason": one.reason} for one in listed]
+    if receipt.plan:
+        shown["plan"] = receipt.plan
     if receipt.warnings:
         shown["warnings"] = [{"field": one.field, "detail": one.detail} for one in receipt.warnings]
     if receipt.unfinished:
@@ -87,12 +96,12 @@ def operations() -> Iterator[Operation]:
         handler=apply,
         access=ADMIN,
         id="apply",
-        summary="Create or update all resources of a document, or none of them",
+        summary="Create or update all resources of a document, or none of them; prune deletes others",
         answers=rollout.RECEIPTS,
         tag="configuration",
         body=Body(_document(), example=_example()),
-        parameters=(DRY_RUN, FORCE, *rollout.PARAMETERS),
-        refusals=(409, 504),
+        parameters=(DRY_RUN, FORCE, *pruning.PARAMETERS, *rollout.PARAMETERS),
+        refusals=(409, 412, 504),
     )
 
 
@@ -103,7 +112,7 @@ def _example() -> Mapping[str, Any]:
 def _document() -> Mapping[str, Any]:
     return {
         "type": "object",
-        "description": "Resources by kind. Resources that are left out do not change.",
+        "description": "Resources by kind. Resources that are left out do not change, unless prune deletes them.",
         "additionalProperties": False,
         "properties": {plural: many(model) for plural, model in documents().items()},
     }

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from controlplane.api.problems import RETRY_AFTER, HttpError, invalid
 from controlplane.aside import Busy
-from controlplane.commands.errors import BuiltIn, BuiltInChange, Leaving, NotFound, StaleWrite, StillNeeded
+from controlplane.commands.errors import (
+    BuiltIn,
+    BuiltInChange,
+    Leaving,
+    NotFound,
+    PlanChanged,
+    StaleWrite,
+    StillNeeded,
+)
 from controlplane.identity import TooManyAttempts
 from controlplane.model.problems import InconsistentConfig, InvalidConfig
 from controlplane.store import (
@@ -34,7 +42,7 @@ def explain(error: Exception, *, writing: bool) -> HttpError | None:
             return HttpError(404, str(error))
         case BuiltIn() | BuiltInChange() | Leaving():
             return HttpError(409, str(error))
-        case StaleWrite():
+        case StaleWrite() | PlanChanged():
             return HttpError(412, str(error))
         case InconsistentConfig():
             return HttpError(500, "The content of the store cannot be read", errors=error.problems)

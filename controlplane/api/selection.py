@@ -11,6 +11,7 @@ from controlplane.api.numbers import whole
 from controlplane.api.operation import Call, Parameter
 from controlplane.api.problems import HttpError
 from controlplane.model.fields import LABEL, LABEL_VALUE
+from controlplane.model.labels import selects
 from controlplane.model.listed import Listed
 from controlplane.model.stored import Stamped
 from controlplane.model.words import PATTERNS
@@ -64,8 +65,7 @@ class Selection:
     def _fits(self, one: Stamped) -> bool:
         if self.contains not in one.resource.name:
             return False
-        labels = one.resource.labels
-        return all(name in labels and value in (None, labels[name]) for name, value in self.labels)
+        return selects(self.labels, one.resource.labels)
 
 
 def asked(call: Call) -> Selection:
@@ -79,9 +79,7 @@ def asked(call: Call) -> Selection:
     limit = None if given is None else whole(given, MOST)
     if given is not None and limit is None:
         raise HttpError(400, f"limit must be 1 to {MOST}")
-    # Each once: they are looked for in every resource, on the event loop.
-    labels = dict.fromkeys(map(_label, query.getlist("label")))
-    return Selection(tuple(labels), limit, query.get("after", ""), query.get("contains", ""))
+    return Selection(labels(call), limit, query.get("after", ""), query.get("contains", ""))
 
 
 def link(call: Call, last: str) -> dict[str, str]:
@@ -90,6 +88,12 @@ def link(call: Call, last: str) -> dict[str, str]:
         return {}
     kept = [(name, value) for name, value in call.request.query_params.multi_items() if name != "after"]
     return {"Link": f'<{call.request.url.path}?{urlencode([*kept, ("after", last)])}>; rel="next"'}
+
+
+def labels(call: Call) -> tuple[tuple[str, str | None], ...]:
+    """The labels that the query names. HttpError 400."""
+    # Each once: they are looked for in every resource, on the event loop.
+    return tuple(dict.fromkeys(map(_label, call.request.query_params.getlist("label"))))
 
 
 def _label(text: str) -> tuple[str, str | None]:

@@ -18,8 +18,10 @@ from controlplane.commands.keeping import Keeping
 from controlplane.commands.past import past_resources
 from controlplane.commands.plan import Done, Planner, PlanView, Q
 from controlplane.commands.plans import configuration, holders, own, registry, rollback
+from controlplane.commands.plans.pruning import Prune
 from controlplane.identity.passwords import Hasher
 from controlplane.model.certificate import Certificate, ending
+from controlplane.model.config import View
 from controlplane.model.document import MOST_WARNINGS, read_document, read_named, weight
 from controlplane.model.history import RECORDS, Edit, Record
 from controlplane.model.lineage import Lineage
@@ -85,8 +87,12 @@ class Commands:
 
     async def listed(self, kind: str) -> Listed:
         """The same, to read a part."""
-        view = await self.executor.view()
+        view = await self.configuration()
         return Listed(kind, view.names.get(kind, ()), view.resources)
+
+    async def configuration(self) -> View:
+        """Everything, as of one moment."""
+        return await self.executor.view()
 
     async def find_user(self, username: str) -> User | None:
         """A user with the password's hash; None when there is none, or none that can be read."""
@@ -99,23 +105,35 @@ class Commands:
     # Configuration
 
     async def apply(
-        self, document: object, *, author: str, force: bool = False, dry_run: bool = False
+        self,
+        document: object,
+        *,
+        author: str,
+        force: bool = False,
+        dry_run: bool = False,
+        prune: Prune | None = None,
+        plan: str = "",
     ) -> Receipt:
-        """Create or update everything that the document declares; resources that it leaves out do not change.
+        """Create or update everything that the document declares. Resources that it leaves out do not change, unless
+        `prune` selects them: then they are deleted.
 
-        Raises InvalidConfig with all problems, and BuiltInChange unless `force` is set. A dry run checks the same and
-        writes nothing.
+        Raises InvalidConfig with all problems, BuiltInChange unless `force` is set, and PlanChanged if the digest of
+        the change is not `plan`. A dry run checks the same and writes nothing.
         """
         # A document with few resources does not wait for one with many.
         few = weight(document) <= aside.FEW
         read = read_document(document) if few else await aside.change(lambda: read_document(document))
-        request = configuration.Apply(author=author, document=read, force=force, dry_run=dry_run)
+        request = configuration.Apply(
+            author=author, document=read, force=force, dry_run=dry_run, prune=prune, plan=plan
+        )
         done = await self.executor.run(configuration.apply, request)
         warnings = read.warnings() if few else await aside.change(read.warnings)
         ends = tuple(_ending(read.declared, self._clock()))
         aside.retire(read.declared)
         warnings = (*ends, *warnings, *done.receipt.overlaps)[:MOST_WARNINGS]
-        return Receipt(done.revision, done.receipt.changes, warnings, done.unfinished, done.receipt.edits)
+        made = done.receipt
+        shown = made.digest if dry_run else ""
+        return Receipt(done.revision, made.changes, warnings, done.unfinished, made.edits, made.spared, shown)
 
     async def create(self, kind: str, body: object, *, author: str) -> Stamped:
         """Add a resource. Raises InvalidConfig, AlreadyExists."""

@@ -24,6 +24,15 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Spared:
+    """A resource that a document leaves out and the selection has, and that is not deleted."""
+
+    kind: str
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
     """A change of configuration that was made."""
 
@@ -37,6 +46,10 @@ class Receipt:
     """The change is decided, but not completed yet, because the store failed meanwhile. It will be completed."""
     edits: tuple[Edit, ...] = ()
     """Of a dry run: what would change, the first of them."""
+    spared: tuple[Spared, ...] = ()
+    """Of a change that deletes what its document leaves out: the resources that stay."""
+    plan: str = ""
+    """Of a dry run: the digest of what would be done to which state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +128,15 @@ class StaleWrite(CommandError):
         state = f"is at revision {revision} now" if revision else "does not exist"
         super().__init__(kind, name, f"{kind} {name!r} {state}")
         self.revision = revision
+
+
+class PlanChanged(CommandError):
+    """The change would do something else than the dry run that the caller has seen."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "change", "", "The configuration was changed since the dry run, so this would be another change"
+        )
 
 
 class AlreadyExists(StaleWrite):

@@ -63,15 +63,18 @@ def dangling(
 
 
 def overlaps(
-    index: ResourceIndex, declared: Sequence[Declared], created: Callable[[str], int | None]
+    index: ResourceIndex,
+    declared: Sequence[Declared],
+    created: Callable[[str], int | None],
+    gone: Collection[str] = (),
 ) -> Iterator[Problem]:
     """Declared routes with the match of another route, each pair once: which of them answers.
 
     `index` is over the existing resources, before the change or after it. `created` is the revision at which a route
-    was created; None: it is new.
+    was created; None: it is new. `gone` are routes that the change deletes.
     """
     new = [(item.where, item.resource) for item in declared if isinstance(item.resource, Route)]
-    replaced = {route.name for _, route in new}
+    replaced = {*gone, *(route.name for _, route in new)}
     before = ResourceIndex()
     for where, route in new:
         there = {name: other for name, other in index.rivals(route).items() if name not in replaced}

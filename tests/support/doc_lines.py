@@ -34,6 +34,7 @@ FILES = {
         f"{name}.yaml": DOCS / f"how-to/{name}.md"
         for name in ("addresses", "answers", "compression", "cors", "headers", "timeouts")
     },
+    "shop/shop.yaml": DOCS / "how-to/declarative.md",
 }
 """Files that commands name, and the page whose first YAML they are."""
 ELSEWHERE = (DOCS / "kubernetes.md", DOCS / "how-to/compose.md", DOCS / "reference/commands.md")
@@ -86,6 +87,7 @@ def first_yaml(page: Path) -> str:
 def write_files(home: Path) -> None:
     """Everything that commands read, and that the pages' examples assume."""
     for name, page in FILES.items():
+        (home / name).parent.mkdir(exist_ok=True)
         (home / name).write_text(first_yaml(page))
     (home / "config" / "teams").mkdir(parents=True, exist_ok=True)
     (home / "config" / "gateway.yaml").write_text(first_yaml(FILES["gateway.yaml"]))
@@ -107,6 +109,8 @@ def prepared(text: str, base: int, now: int) -> str:
         return CALLERS + text
     if text == "headgate store confirm":
         return f"{text} --yes"  # nobody is there to be asked
+    if text.startswith("headgate sync") and not re.search("--yes|--dry-run", text):
+        return f"{text} --yes"
     if text.startswith("headgate delete"):
         return f"headgate apply -f old.yaml\n{text}"
     # It ends with 1 where there is a difference.

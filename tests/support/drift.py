@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.support import kinds_table
+from tests.support import kinds_table, schema_file
 
 ROOT = Path(__file__).parents[2]
 GENERATED = ("proto", "controlplane/store/etcdpb")
@@ -49,6 +49,8 @@ def main() -> int:
         stale = drifted(Path(folder))
     if kinds_table.TARGET.read_text() != kinds_table.table():
         stale.append("sdk/headgate/cli/resource_kinds.py")
+    if schema_file.TARGET.read_text() != schema_file.content():
+        stale.append("sdk/headgate/cli/schema.json")
     for path in stale:
         sys.stderr.write(f"{path} is not what is generated; run: make proto\n")
     return 1 if stale else 0

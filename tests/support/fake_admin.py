@@ -38,6 +38,8 @@ class FakeAdmin:
         self.username, self.password = "admin", "correct horse"
         self.sections: dict[str, dict[str, dict[str, Any]]] = {section: {} for section in SINGULARS}
         self.views: dict[str, list[dict[str, Any]]] = {"services": [], "circuits": [], "dataplanes": []}
+        self.rivals: list[Callable[[], None]] = []
+        """Changes of others, each before the next change of a document, which then gets 412."""
         self.rollouts: list[dict[str, Any]] = []
         self.past: dict[str, Any] = {"history": [], "diff": []}
         self.drained: list[str] = []
@@ -51,6 +53,8 @@ class FakeAdmin:
         self.lacks = ""
         self.openapi: dict[str, Any] = {}
         self.interrupt_after_rollouts = False
+        self.old = False
+        """It does not give the whole configuration at once."""
         self.override: Callable[[httpx.Request], httpx.Response] | None = None
         self.frozen = ""
         self.requests: list[str] = []
@@ -144,6 +148,22 @@ class FakeAdmin:
 
     def _answer(self, request: httpx.Request, path: list[str]) -> httpx.Response:
         match [request.method, *path]:
+            case ["GET", "config"]:
+                if self.old:
+                    return problem(404, "Not Found")
+                wanted = request.url.params.get_list("label")
+                return httpx.Response(
+                    200,
+                    json={
+                        section: [
+                            {field: value for field, value in one.items() if field != "password"}
+                            for one in known.values()
+                            if _has(one, wanted)
+                        ]
+                        for section, known in self.sections.items()
+                        if known
+                    },
+                )
             case ["GET", "config", plural]:
                 found = self.sections[plural.replace("-", "_")].values()
                 wanted = request.url.params.get_list("label")
@@ -214,7 +234,7 @@ class FakeAdmin:
                 self.drained.append(f"{service}/{instance}")
                 return httpx.Response(200, json={"revision": self.revision})
             case ["POST", "apply"]:
-                return self._apply(json.loads(request.content), "dry_run" in request.url.params)
+                return self._apply(json.loads(request.content), request.url.params)
         return problem(404, "Not Found")
 
     def _delete(self, plural: str, name: str, dry_run: bool) -> httpx.Response:
@@ -251,9 +271,16 @@ class FakeAdmin:
         changes = [{"action": "delete", "kind": "route", "name": "orders"}]
         return httpx.Response(200, json={"revision": self.revision, "changes": changes})
 
-    def _apply(self, document: dict[str, Any], dry_run: bool) -> httpx.Response:
+    def _apply(self, document: dict[str, Any], query: httpx.QueryParams) -> httpx.Response:
+        dry_run = "dry_run" in query
         if self.refuse:
             return problem(400, "The configuration has problems; nothing was changed", errors=self.refuse)
+        if "prune" in query:
+            self.queries.append(dict(query))
+        gone, kept = self._pruned(document, query.get_list("label")) if "prune" in query else ([], [])
+        if self.rivals and not dry_run:
+            self.rivals.pop(0)()
+            return problem(412, "The configuration was changed since the dry run")
         changes = []
         for section, entries in document.items():
             for entry in entries:
@@ -264,9 +291,31 @@ class FakeAdmin:
                 changes.append({"action": action, "kind": SINGULARS[section], "name": name})
                 if not dry_run:
                     self.sections[section][name] = entry
+        for section, name in gone:
+            changes.append({"action": "delete", "kind": SINGULARS[section], "name": name})
+            if not dry_run:
+                del self.sections[section][name]
         self.revision += not dry_run
-        warnings = {"warnings": self.warn} if self.warn else {}
-        return httpx.Response(200, json={"revision": self.revision, "changes": changes, **warnings})
+        more: dict[str, Any] = {"warnings": self.warn} if self.warn else {}
+        more |= {"plan": f"{self.revision:032x}"} if dry_run else {}
+        more |= {"kept": kept} if kept else {}
+        return httpx.Response(200, json={"revision": self.revision, "changes": changes, **more})
+
+    def _pruned(
+        self, document: dict[str, Any], labels: Sequence[str]
+    ) -> tuple[list[tuple[str, str]], list[dict[str, str]]]:
+        """What is deleted, as section and name; users are kept."""
+        gone, kept = [], []
+        for section, known in self.sections.items():
+            declared = {one[NAMES.get(section, "name")] for one in document.get(section) or ()}
+            for name, one in known.items():
+                if name in declared or not _has(one, labels):
+                    continue
+                if section == "users":
+                    kept.append({"kind": "user", "name": name, "reason": "users stay (users=true)"})
+                else:
+                    gone.append((section, name))
+        return gone, kept
 
 
 def _tag(resource: Mapping[str, Any]) -> str:

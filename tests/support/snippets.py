@@ -29,12 +29,13 @@ import yaml
 
 from controlplane.api.table import operations
 from controlplane.model.document import read_document
-from controlplane.model.resources import documents
 from controlplane.settings import Settings as ControlPlane
 from dataplane.settings import Settings as DataPlane
 from dataplane.telemetry.settings import names as telemetry_names
 from headgate.cli.app import app
+from headgate.cli.failure import Failure
 from tests.support.pages import ROOT, Block, all_pages, blocks
+from tests.support.resource_files import is_document, read
 
 _SUBSTITUTION = re.compile(r"\$\(([^()]*(?:\([^()]*\)[^()]*)*)\)")
 _HERE_DOCUMENT = re.compile(r"<<'?(?P<end>\w+)'?([^\n]*)\n.*?^(?P=end)$", re.DOTALL | re.MULTILINE)
@@ -304,19 +305,12 @@ def _there(module: str, name: str) -> bool:
 
 def _yaml(block: Block) -> Iterator[str]:
     try:
-        parsed = list(yaml.safe_load_all(block.text))
-    except yaml.YAMLError as error:
+        parsed = read(block.text)
+    except (yaml.YAMLError, Failure) as error:
         yield f"not YAML: {error}"
         return
-    for document in parsed:
-        # Kong's files also have routes and services, but name their format; in Compose's, services are a mapping.
-        if (
-            isinstance(document, Mapping)
-            and document.keys() & documents().keys()
-            and "_format_version" not in document
-            and not isinstance(document.get("services"), Mapping)
-        ):
-            yield from map(str, read_document(document).problems)
+    for document in filter(is_document, parsed):
+        yield from map(str, read_document(document).problems)
 
 
 def _json(block: Block) -> Iterator[str]:

@@ -99,6 +99,14 @@ class EditShape(ChangedShape):
     password: Annotated[bool, Field(description="Whether a password was set.")]
 
 
+class KeptShape(Shape):
+    """A resource that matches the labels and is not in the document, and that is not deleted."""
+
+    kind: str
+    name: str
+    reason: str
+
+
 class ReceiptShape(Shape):
     """The outcome of a document that was written, or checked in a dry run. With `wait`, also the members of a
     rollout."""
@@ -118,6 +126,19 @@ class ReceiptShape(Shape):
     edits: Annotated[
         list[EditShape] | None,
         Field(description="In a dry run: the fields that would change, of the first 200 resources."),
+    ] = None
+    kept: Annotated[
+        list[KeptShape] | None,
+        Field(
+            description="With prune: resources that others own or that cannot be restored, and that therefore stay; "
+            "the first 200 of them."
+        ),
+    ] = None
+    plan: Annotated[
+        str | None,
+        Field(
+            description="In a dry run: send it as ?plan= with the change, to have it refused if it is another one."
+        ),
     ] = None
     digest: str | None = None
     state: Literal["served", "waiting", "rejected"] | None = None

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 
 from controlplane.commands.errors import (
     AlreadyExists,
     BuiltIn,
     Change,
     NotFound,
+    Spared,
     StaleWrite,
     StillNeeded,
 )
 from controlplane.commands.plan import Plan, PlanView, Request
+from controlplane.commands.plans.pruning import (
+    NOTHING,
+    Prune,
+    Pruned,
+    check_digest,
+    complaints,
+    prune,
+    remaining_listeners,
+    take_overs,
+)
 from controlplane.commands.plans.puts import (
     check_built_in,
     delete_step,
@@ -26,12 +37,14 @@ from controlplane.commands.plans.puts import (
     with_passwords,
 )
 from controlplane.commands.plans.room import check_room
+from controlplane.commands.staging import MOST_CHANGES
 from controlplane.model.builtin import BUILT_IN
 from controlplane.model.document import MOST_WARNINGS, Document, read_named
 from controlplane.model.history import Edit
 from controlplane.model.merge import patched
 from controlplane.model.problems import InconsistentConfig, Problem
-from controlplane.model.resources import Resource, Route
+from controlplane.model.resource_index import ResourceIndex
+from controlplane.model.resources import Resource, ResourceId, Route
 from controlplane.model.stored import Stamped
 from controlplane.model.validate import Declared, check_references, clashes, overlaps, word
 
@@ -43,11 +56,16 @@ class Apply(Request):
     document: Document
     force: bool = False
     """Also changes that defeat a built-in resource."""
+    prune: Prune | None = None
+    """Delete what is selected and not declared."""
+    plan: str = ""
+    """Only if a dry run had this digest; empty: in any case."""
     dry_run: bool = False
 
     @property
     def weight(self) -> int:
-        return len(self.document.declared)
+        # A selection looks at every resource.
+        return MOST_CHANGES if self.prune else len(self.document.declared)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +74,12 @@ class Applied:
 
     changes: tuple[Change, ...]
     overlaps: tuple[Problem, ...] = ()
-    """Routes with the match of another one."""
+    """Routes with the match of another one, and resources taken over."""
     edits: tuple[Edit, ...] = ()
     """Of a dry run: what would change, as far as it is shown."""
+    spared: tuple[Spared, ...] = ()
+    digest: str = ""
+    """As in Receipt."""
 
 
 MOST_SHOWN = 200
@@ -66,19 +87,32 @@ MOST_SHOWN = 200
 
 
 def apply(view: PlanView, request: Apply) -> Plan[Applied]:
-    """Raises InvalidConfig with all problems, and BuiltInChange without `force`."""
-    declared = _checked(view, request.document.declared, request.document.problems)
+    """Raises InvalidConfig with all problems, BuiltInChange without `force`, and PlanChanged."""
+    wanted, all_declared = request.prune, request.document.declared
+    pruned = prune(view, all_declared, wanted) if wanted else NOTHING
+    complaints_of_it = complaints(view, all_declared, wanted, pruned) if wanted else ()
+    declared = _checked(view, all_declared, (*request.document.problems, *complaints_of_it), pruned)
     resources, passwords = with_passwords(view, declared, request.hashes, dry_run=request.dry_run)
     if passwords:
         return Plan(Applied(()), passwords=passwords)
     steps = [put_step(view, resource) for resource in resources]
+    steps += [delete_step(view, identity) for identity in pruned.gone]
+    digest = check_digest(steps, request.plan)
     check_built_in(view, steps, request.force)
     check_room(view, steps)
     plan = plan_steps(view, steps)
-    found = tuple(islice(overlaps(view.index, request.document.declared, _ages(view)), MOST_WARNINGS))
+    found = _warnings(view, request, pruned)
     edits = tuple(islice(plan.edits, MOST_SHOWN)) if request.dry_run else ()
-    made = replace(plan, receipt=Applied(plan.receipt, found, edits))  # type: ignore[arg-type]
+    receipt = Applied(plan.receipt, found, edits, pruned.spared, digest)
+    made = replace(plan, receipt=receipt)  # type: ignore[arg-type]
     return made.dry() if request.dry_run else made  # type: ignore[return-value]
+
+
+def _warnings(view: PlanView, request: Apply, pruned: Pruned) -> tuple[Problem, ...]:
+    declared = request.document.declared
+    rivals = overlaps(view.index, declared, _ages(view), pruned.names(Route.KIND))
+    others = take_overs(view, declared, request.prune) if request.prune else ()
+    return tuple(islice(chain(others, rivals), MOST_WARNINGS))
 
 
 def _ages(view: PlanView) -> Callable[[str], int | None]:
@@ -213,10 +247,21 @@ def delete(view: PlanView, request: DeleteOne) -> Plan[tuple[Change, ...]]:
     return plan.dry() if request.dry_run else plan
 
 
-def _checked(view: PlanView, declared: tuple[Declared, ...], problems: Iterable[Problem]) -> list[Resource]:
+def _checked(
+    view: PlanView,
+    declared: tuple[Declared, ...],
+    problems: Iterable[Problem],
+    pruned: Pruned = NOTHING,
+) -> list[Resource]:
     """The declared resources, or InvalidConfig with everything that is wrong with them by themselves or in the view."""
-    found = [*problems, *check_references(view.resources, declared, also=view.unreadable)]
-    found += [*clashes(view.index, declared), *lacking_keys(view, declared)]
+    left: Mapping[ResourceId, object] = view.resources
+    index = view.index
+    if pruned.gone:
+        gone = set(pruned.gone)
+        left = {identity: one for identity, one in view.resources.items() if identity not in gone}
+        index = ResourceIndex(dict(remaining_listeners(view, pruned)))
+    found = [*problems, *check_references(left, declared, also=view.unreadable)]
+    found += [*clashes(index, declared), *lacking_keys(view, declared)]
     if found:
         raise refusal(found)
     return [item.resource for item in declared if item.resource is not None]

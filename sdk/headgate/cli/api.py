@@ -124,7 +124,7 @@ class AdminApi:
         self,
         *path: str,
         content: bytes = b"",
-        query: Mapping[str, str] | None = None,
+        query: Mapping[str, str | Sequence[str]] | None = None,
         patience: float = 0.0,
     ) -> Any:
         """Post JSON. `patience`: seconds added to the usual time-out."""

@@ -16,6 +16,7 @@ from headgate.cli import (
     editing,
     events,
     explaining,
+    exporting,
     limits,
     patching,
     reading,
@@ -23,6 +24,7 @@ from headgate.cli import (
     register,
     resources,
     status,
+    syncing,
     tapping,
     tokens,
     top,
@@ -86,6 +88,9 @@ app.command()(shared(account.logout))
 app.command()(shared(account.whoami))
 app.add_typer(contexts.app, name="context")
 app.command()(shared(configuration.apply))
+app.command()(shared(syncing.sync))
+app.command()(shared(exporting.export))
+app.command()(exporting.schema)
 app.command()(shared(configuration.diff))
 app.command()(shared(configuration.history))
 app.command()(shared(configuration.rollback))

@@ -11,6 +11,7 @@ from typing import Any
 from headgate.cli.api import AdminApi, ApiError, as_option
 from headgate.cli.documents import Document
 from headgate.cli.kinds import RESOURCE_KINDS, find_kind
+from headgate.cli.pruning import Pruning, with_options
 from headgate.cli.render import print_line, printable, styled
 
 _MARKS = {"create": "+", "update": "~", "delete": "-"}
@@ -43,16 +44,29 @@ class ResourceChange:
         return asdict(self)
 
 
-def send(api: AdminApi, document: Document, *, dry_run: bool, force: bool = False) -> dict[str, Any]:
-    """Apply what files declare; returns the receipt. Problems and warnings name the file and line."""
+def send(
+    api: AdminApi,
+    document: Document,
+    *,
+    dry_run: bool,
+    force: bool = False,
+    pruning: Pruning | None = None,
+    plan: str = "",
+) -> dict[str, Any]:
+    """Apply what files declare; returns the receipt. Problems and warnings name the file and line.
+
+    `pruning`: also delete. `plan`: only what the dry run with this digest has shown.
+    """
     asked = {"dry_run": dry_run, "force": force}
-    query = {name: "true" for name, on in asked.items() if on}
+    query: dict[str, str | Sequence[str]] = {name: "true" for name, on in asked.items() if on}
+    query |= pruning.query() if pruning else {}
+    query |= {"plan": plan} if plan else {}
     try:
         content = document.as_json()
         patience = len(content) / _BYTES_A_SECOND
         receipt: dict[str, Any] = api.post("apply", content=content, query=query, patience=patience)
     except ApiError as refused:
-        located = document.located(refused.errors)
+        located = [{**one, "detail": with_options(one["detail"])} for one in document.located(refused.errors)]
         told = as_option(refused)
         raise ApiError(told.status, told.detail, located, told.members) from refused
     if receipt.get("warnings"):
@@ -63,27 +77,32 @@ def send(api: AdminApi, document: Document, *, dry_run: bool, force: bool = Fals
 def print_edits(edits: Sequence[Mapping[str, Any]]) -> None:
     """The control plane's report on the changed resources, field by field."""
     for edit in edits:
-        mark = (_MARKS.get(edit["action"], "?"), styled(edit["action"])[1])
-        print_line(mark, f" {edit['kind']} {edit['name']}{' (password set)' if edit.get('password') else ''}")
-        for field in edit["fields"]:
-            print_line(f"    {printable(field['field'])}: {field['before']!r} -> {field['after']!r}")
+        print_change(edit, edit)
     if not edits:
         print_line("No difference")
 
 
-def _tried(api: AdminApi, document: Document) -> dict[str, Any]:
+def print_change(change: Mapping[str, Any], edit: Mapping[str, Any]) -> None:
+    """One change, with the fields of its edit."""
+    mark = (_MARKS.get(change["action"], "?"), styled(change["action"])[1])
+    print_line(mark, f" {change['kind']} {change['name']}{' (password set)' if edit.get('password') else ''}")
+    for field in edit.get("fields") or ():
+        print_line(f"    {printable(field['field'])}: {field['before']!r} -> {field['after']!r}")
+
+
+def _tried(api: AdminApi, document: Document, pruning: Pruning | None) -> dict[str, Any]:
     try:
-        return send(api, document, dry_run=True)
+        return send(api, document, dry_run=True, pruning=pruning)
     except ApiError as refused:
         if refused.status != CONFLICT:
             raise
         # Needs --force. Only a control plane that asks for it knows the parameter.
-        return send(api, document, dry_run=True, force=True)
+        return send(api, document, dry_run=True, force=True, pruning=pruning)
 
 
-def compare(api: AdminApi, document: Document) -> list[ResourceChange]:
+def compare(api: AdminApi, document: Document, pruning: Pruning | None = None) -> list[ResourceChange]:
     """Changes found by a dry run; for updates, the fields whose values differ from the files."""
-    changes = _tried(api, document)["changes"]
+    changes = _tried(api, document, pruning)["changes"]
     updates = [change for change in changes if change["action"] == "update"]
     there, stated = _present(api, updates), _stated(document)
     return [
@@ -158,8 +177,18 @@ def print_receipt(
         print_line(f"Dry run, nothing was changed: {summary or nothing}")
     else:
         print_line(f"{done} at revision {receipt['revision']}: {summary or nothing}")
+    print_warnings(receipt)
+    print_unfinished(receipt)
+
+
+def print_warnings(receipt: Mapping[str, Any]) -> None:
+    """Values that are allowed, but probably mistakes."""
     for warning in receipt.get("warnings") or ():
         print_line(f"Warning: {printable(warning['field'])}: {printable(warning['detail'])}")
+
+
+def print_unfinished(receipt: Mapping[str, Any]) -> None:
+    """A note about a change that is decided, but not completed yet."""
     if receipt.get("unfinished"):
         print_line(receipt["unfinished"])
 

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from headgate.cli import changes, drain
+from headgate.cli import changes, drain, syncing
 from headgate.cli import history as past
 from headgate.cli.completion import complete_instance, complete_service
-from headgate.cli.documents import load
+from headgate.cli.documents import Document, load
 from headgate.cli.failure import USAGE, Failure
 from headgate.cli.options import (
     FILE,
@@ -22,10 +22,22 @@ from headgate.cli.options import (
     QuorumOption,
     RecursiveOption,
     TimeoutOption,
+    VariablesOption,
     WaitOption,
     finish,
     read_wait,
     show,
+)
+from headgate.cli.pruning import (
+    AllOption,
+    CertificatesOption,
+    EmptyOption,
+    LabelsOption,
+    PruneOption,
+    Pruning,
+    UsersOption,
+    YesOption,
+    read_pruning,
 )
 from headgate.cli.render import Output, print_line
 from headgate.cli.session import Session
@@ -35,8 +47,16 @@ def apply(
     ctx: typer.Context,
     file: Files,
     recursive: RecursiveOption = False,
+    prune: PruneOption = False,
+    label: LabelsOption = None,
+    everything: AllOption = False,
+    users: UsersOption = False,
+    certificates: CertificatesOption = False,
+    allow_empty: EmptyOption = False,
+    yes: YesOption = False,
     dry_run: DryRunOption = False,
     force: ForceOption = False,
+    variables: VariablesOption = True,
     wait: WaitOption = False,
     timeout: TimeoutOption = None,
     quorum: QuorumOption = None,
@@ -44,7 +64,8 @@ def apply(
 ) -> None:
     """Create and update what files declare.
 
-    Either everything is applied or, on any problem, nothing.
+    Either everything is applied or, on any problem, nothing. With --prune it is `headgate sync`: what has the labels
+    and is not in the files is deleted.
 
     \b
     headgate apply -f examples/demo.yaml
@@ -52,10 +73,17 @@ def apply(
     headgate apply -f config/ --wait --timeout 30
     headgate apply -f config/ --wait --quorum 50%
     headgate apply -R -f config/ -f extra.yaml
+    headgate apply -f config/ --prune --label team=shop
     generate | headgate apply -f - -o json
     """
     waited = read_wait(wait, dry_run, timeout, quorum)
-    document = load(file, recursive=recursive)
+    pruning = read_pruning(prune, label, everything, users, certificates, allow_empty)
+    if pruning is not None:
+        syncing.check_output(output, yes=yes, dry_run=dry_run)
+        document = load(file, recursive=True, variables=variables, empty=allow_empty)
+        syncing.run(ctx.obj, document, pruning, output, waited, yes=yes, dry_run=dry_run, force=force)
+        return
+    document = load(file, recursive=recursive, variables=variables)
     with ctx.obj.api() as api:
         receipt = changes.send(api, document, dry_run=dry_run, force=force)
         table = partial(changes.print_receipt, dry_run=dry_run)
@@ -69,22 +97,35 @@ def diff(
     ] = None,
     file: Annotated[list[str] | None, FILE] = None,
     recursive: RecursiveOption = False,
+    prune: PruneOption = False,
+    label: LabelsOption = None,
+    everything: AllOption = False,
+    users: UsersOption = False,
+    certificates: CertificatesOption = False,
+    allow_empty: EmptyOption = False,
+    variables: VariablesOption = True,
     output: OutputOption = Output.TABLE,
     exit_code: Annotated[bool, typer.Option("--exit-code", hidden=True)] = False,
 ) -> None:
     """Show what `apply` would change, or how two revisions differ.
 
-    Exits with 0 for no difference, 1 for a difference, and 2 for a failure.
+    Exits with 0 for no difference, 1 for a difference, and 2 for a failure. With --prune, what `sync` would change.
 
     \b
     headgate diff -f examples/demo.yaml
     headgate diff -R -f config/
+    headgate diff -f config/ --prune --label team=shop
     headgate diff 57 61
     """
     if bool(file) == bool(revisions) or len(revisions or (0, 0)) != 2:
         raise Failure("name either files with -f, or two revisions", USAGE)
+    pruning = read_pruning(prune, label, everything, users, certificates, allow_empty)
     try:
-        found = _difference(ctx.obj, revisions, file or [], recursive, output)
+        if revisions:
+            found = _between(ctx.obj, revisions, output)
+        else:
+            document = load(file or [], recursive=recursive or prune, variables=variables, empty=allow_empty)
+            found = _difference(ctx.obj, document, pruning, output)
         sys.stdout.flush()  # while a failure can still be told from a difference
     except Failure as failure:
         failure.exit_code = max(failure.exit_code, USAGE)
@@ -93,18 +134,18 @@ def diff(
         raise typer.Exit(1)
 
 
-def _difference(
-    session: Session, revisions: list[int] | None, file: list[str], recursive: bool, output: Output
-) -> bool:
-    """Print the difference; returns whether there is one."""
-    if revisions:
-        with session.api() as api:
-            edits = past.diff(api, *revisions)
-        show(output, edits, lambda: changes.print_edits(edits))
-        return bool(edits)
-    document = load(file, recursive=recursive)
+def _between(session: Session, revisions: list[int], output: Output) -> bool:
+    """Print the difference of two revisions; returns whether there is one."""
     with session.api() as api:
-        found = changes.compare(api, document)
+        edits = past.diff(api, *revisions)
+    show(output, edits, lambda: changes.print_edits(edits))
+    return bool(edits)
+
+
+def _difference(session: Session, document: Document, pruning: Pruning | None, output: Output) -> bool:
+    """Print the difference from files; returns whether there is one."""
+    with session.api() as api:
+        found = changes.compare(api, document, pruning)
     show(output, [change.as_dict() for change in found], lambda: changes.print_comparison(found))
     return bool(found)
 

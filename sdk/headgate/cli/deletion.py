@@ -14,7 +14,7 @@ from headgate.cli.completion import complete_kind_or_name
 from headgate.cli.documents import Document, load
 from headgate.cli.failure import FAILED, USAGE, Failure
 from headgate.cli.kinds import KINDS, RESOURCE_KINDS, SPELLINGS, Kind, find_resource
-from headgate.cli.options import FILE, DryRunOption, RecursiveOption
+from headgate.cli.options import FILE, DryRunOption, RecursiveOption, VariablesOption
 from headgate.cli.render import print_line
 
 Target = tuple[Kind, str]
@@ -39,6 +39,7 @@ def delete(
         bool, typer.Option("--yes", "-y", help="Do not ask before the resources of files are deleted.")
     ] = False,
     dry_run: DryRunOption = False,
+    variables: VariablesOption = True,
     force: Annotated[
         bool, typer.Option("--force", help="Also built-in resources, such as the route headgate-api.")
     ] = False,
@@ -59,7 +60,9 @@ def delete(
     if bool(what) == bool(file):
         raise Failure("name either a kind and a name, or files with -f", USAGE)
     if file:
-        _delete_declared(ctx, load(file, recursive=recursive), yes=yes, dry_run=dry_run, force=force)
+        _delete_declared(
+            ctx, load(file, recursive=recursive, variables=variables), yes=yes, dry_run=dry_run, force=force
+        )
         return
     kind, name = find_resource(what or (), "delete")
     with ctx.obj.api() as api:

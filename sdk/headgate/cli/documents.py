@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -131,20 +132,26 @@ def _line(origin: Origin) -> int:
     return _find([origin])[origin.path]
 
 
-def load(paths: Sequence[str], *, recursive: bool = False) -> Document:
-    """Read files, YAML and JSON files of folders, and `-` for standard input. Raises one Failure with all errors."""
+def load(
+    paths: Sequence[str], *, recursive: bool = False, variables: bool = True, empty: bool = False
+) -> Document:
+    """Read files, YAML and JSON files of folders, and `-` for standard input. Raises one Failure with all errors.
+
+    `variables`: put in those of the environment. `empty`: the files may declare nothing.
+    """
     document = Document()
     wrong: list[str] = []
-    for source in read_sources(paths, recursive=recursive):
+    environment = os.environ if variables else None
+    for source in read_sources(paths, recursive=recursive, empty=empty):
         try:
-            for number, content in enumerate(source.documents()):
+            for number, content in enumerate(source.documents(environment)):
                 document.add(source, content, number)
         except Failure as failure:
             wrong.append(str(failure))
     if wrong:
         found = f"{len(wrong)} files have problems\n  " if len(wrong) > 1 else ""
         raise Failure(found + "\n  ".join(wrong))
-    if not document.sections:
+    if not (empty or document.sections):
         names = (STANDARD_INPUT if path == "-" else path for path in paths)
         raise Failure(f"{', '.join(names)}: nothing is declared there")
     return document

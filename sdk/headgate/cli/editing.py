@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
 from headgate.cli.api import ApiError, as_option
 from headgate.cli.completion import complete_kind_or_name
 from headgate.cli.failure import FAILED, Failure
 from headgate.cli.kinds import Kind, find_resource
 from headgate.cli.options import ForceOption
-from headgate.cli.render import print_line, without_nothing
+from headgate.cli.render import print_line, without_nothing, yaml_text
 from headgate.cli.resources import absent
 from headgate.cli.session import Session
 from headgate.cli.yaml_values import MalformedYaml, read_yaml
@@ -90,7 +89,7 @@ def edit(
 
 
 def _text(resource: Any) -> str:
-    return yaml.safe_dump(without_nothing(resource), sort_keys=False, allow_unicode=True)
+    return yaml_text(without_nothing(resource))
 
 
 def _file(kind: Kind, name: str) -> Path:

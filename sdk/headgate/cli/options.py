@@ -23,6 +23,13 @@ ForceOption = Annotated[
     bool,
     typer.Option("--force", help="Also a change by which the gateway no longer routes to the admin API."),
 ]
+VariablesOption = Annotated[
+    bool,
+    typer.Option(
+        "--env/--no-env",
+        help="Put environment variables into values of the files: ${NAME}, ${NAME:-default}; $$ is a $.",
+    ),
+]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Check and show, without a change.")]
 WaitOption = Annotated[bool, typer.Option("--wait", help="Return when the data planes serve it.")]
 TimeoutOption = Annotated[

@@ -14,6 +14,7 @@ from headgate.cli.kinds import ALL, KINDS, RESOURCE_KINDS, Kind, find_kind, with
 from headgate.cli.options import OutputOption, show
 from headgate.cli.render import Output, print_json, print_kind, print_line, print_yaml, without_nothing
 from headgate.cli.session import Session
+from headgate.cli.variables import escape_all
 
 
 def get(
@@ -89,7 +90,7 @@ def _get_all(
     with session.api() as api:
         sections = resources.fetch_all(api, labels)
     if output is Output.YAML:
-        print_yaml({section: without_nothing(rows) for section, rows in sections.items() if rows})
+        print_yaml({section: escape_all(without_nothing(rows)) for section, rows in sections.items() if rows})
     else:
         show(output, sections, lambda: _print_all(sections, show_labels))
 
@@ -107,6 +108,8 @@ def print_resources(kind: Kind, rows: list[dict[str, Any]], output: Output, *, o
     if output is Output.TABLE:
         print_kind(kind, rows)
     elif output is Output.YAML:
-        print_yaml({kind.section or kind.plural: without_nothing(rows)})
+        shown = without_nothing(rows)
+        # Of a resource it is a file for `apply`, which puts variables in.
+        print_yaml({kind.section or kind.plural: escape_all(shown) if kind.writable else shown})
     else:
         print_json(rows[0] if one else rows)

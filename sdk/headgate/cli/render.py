@@ -16,6 +16,7 @@ from rich.text import Text
 
 from headgate.cli.kinds import Kind, Row
 from headgate.cli.layout import fit, wrap_words
+from headgate.cli.yaml_values import is_text
 
 _STYLES = {
     "healthy": "green",
@@ -33,8 +34,20 @@ _STYLES = {
 }
 
 _NO_BOUND = 1_000_000
-_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+_SafeDumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 """In C if PyYAML was built with it."""
+
+
+class _Dumper(_SafeDumper):  # type: ignore[misc]
+    """Also quotes texts that are numbers in YAML 1.2 only, such as 1e3: PyYAML knows YAML 1.1."""
+
+
+def _text(dumper: Any, text: str) -> Any:
+    style = None if is_text(text) else "'"
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
 
 
 class Output(StrEnum):
@@ -52,7 +65,13 @@ def print_json(value: object) -> None:
 
 def print_yaml(value: object) -> None:
     """YAML in the order of the fields."""
-    yaml.dump(value, sys.stdout, Dumper=_Dumper, sort_keys=False, allow_unicode=holds_unicode())
+    sys.stdout.write(yaml_text(value, unicode=holds_unicode()))
+
+
+def yaml_text(value: object, *, unicode: bool = True) -> str:
+    """The same as text."""
+    written: str = yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=unicode)
+    return written
 
 
 def holds_unicode() -> bool:

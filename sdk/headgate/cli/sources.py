@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from headgate.cli.failure import USAGE, Failure
-from headgate.cli.yaml_values import MalformedYaml, read_yaml
+from headgate.cli.folders import find_files
+from headgate.cli.json_values import GivenTwice, is_json, read_json
+from headgate.cli.places import Path as At
+from headgate.cli.places import find_lines
+from headgate.cli.variables import BadVariable, Environment, field_of, map_texts, substitute
+from headgate.cli.yaml_values import Change, MalformedYaml, read_yaml
 
-SUFFIXES = (".yaml", ".yml", ".json")
 MOST_BYTES = 32 * 1024 * 1024
 """For all files of one command together."""
 STANDARD_INPUT = "standard input"
+_MOST_TOLD = 50
+"""Variables that are named in one message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,79 +34,67 @@ class Source:
 
     @property
     def is_json(self) -> bool:
-        """Whether it is parsed as JSON; all other files are YAML."""
-        return self.name.endswith(".json")
+        """Whether it is parsed as JSON; all other files are YAML. Standard input is, if it is JSON."""
+        return self.name.endswith(".json") or (self.name == STANDARD_INPUT and is_json(self.text))
 
-    def documents(self) -> list[object]:
-        """The values of its documents. Raises Failure with the position of an error."""
+    def documents(self, environment: Environment | None = None) -> list[object]:
+        """The values of its documents, with the variables of the environment; None: texts stay as they are.
+
+        Raises Failure with the position of every error.
+        """
         try:
-            if self.is_json:
-                return [json.loads(self.text, object_pairs_hook=_unique)]
-            return read_yaml(self.text)
+            return self._documents(environment)
         except json.JSONDecodeError as error:
             raise Failure(f"{self.name}:{error.lineno}:{error.colno}: not JSON: {error.msg}") from error
         except MalformedYaml as error:
             raise Failure(f"{self.name}:{error.line}:{error.column}: not YAML: {error}") from error
         except RecursionError as error:
             raise Failure(f"{self.name}: nested too deeply") from error
-        except _GivenTwice as error:
+        except GivenTwice as error:
             raise Failure(f"{self.name}: not JSON: {error}") from error
         except ValueError as error:
             raise Failure(f"{self.name}: not JSON: a number with so many digits cannot be read") from error
 
+    def _documents(self, environment: Environment | None) -> list[object]:
+        wrong: list[str] = []
 
-def read_sources(paths: Sequence[str], *, recursive: bool = False) -> Iterator[Source]:
-    """The selected files, in order. Raises Failure if one cannot be read, or if they are too large."""
+        def change(text: str, path: At, line: int) -> str:
+            try:
+                return text if environment is None else substitute(text, environment)
+            except BadVariable as error:
+                wrong.append(f"{self.name}:{line}: {field_of(path)}: {error}")
+                return text
+
+        found = self._changed(read_json(self.text), change) if self.is_json else read_yaml(self.text, change)
+        if len(wrong) > _MOST_TOLD:
+            wrong[_MOST_TOLD:] = [f"and {len(wrong) - _MOST_TOLD} more"]
+        if wrong:
+            raise Failure("\n  ".join(wrong))
+        return found
+
+    def _changed(self, values: list[object], change: Change) -> list[object]:
+        """JSON with changed texts. Lines are looked up only where there are variables."""
+        wanted: list[At] = []
+        map_texts(values, lambda text, path: wanted.append(path) if "$" in text else None)
+        if not wanted:
+            return values
+        lines = find_lines(self.text, is_json=True, wanted=wanted)
+        made = map_texts(
+            values, lambda text, path: change(text, path[1:], lines[path]) if path in lines else text
+        )
+        return made if isinstance(made, list) else values
+
+
+def read_sources(paths: Sequence[str], *, recursive: bool = False, empty: bool = False) -> Iterator[Source]:
+    """The selected files, in order. Raises Failure if one cannot be read, or if they are too large; and for a folder
+    without files, unless it may be `empty`."""
     if paths.count("-") > 1:
         raise Failure("-f - can be given once: standard input has one content", USAGE)
     left = MOST_BYTES
-    for path in _files(paths, recursive):
+    for path in find_files(paths, recursive, empty):
         source = _read_stdin(left) if path is None else _read(path, left)
         left -= len(source.text)
         yield source
-
-
-def _files(paths: Iterable[str], recursive: bool) -> Iterator[Path | None]:
-    """Every file once; None for standard input."""
-    for path in paths:
-        if path == "-":
-            yield None
-        elif path.startswith(("http://", "https://")):
-            raise Failure(f"{path} is a URL, and files are read: curl -fsS {path} | headgate … -f -", USAGE)
-        elif Path(path).is_dir():
-            files = sorted(_below(Path(path)) if recursive else _within(Path(path)))
-            if not files:
-                where = "in this folder or those below" if recursive else "in this folder"
-                hint = "" if recursive else " (-R reads the folders below, too)"
-                raise Failure(f"{path}: no {', '.join(SUFFIXES)} file {where}{hint}")
-            yield from map(_regular, files)
-        else:
-            yield Path(path)
-
-
-def _regular(file: Path) -> Path:
-    """Raises Failure for a pipe or device among the files of a folder: reading it might never end."""
-    if file.exists() and not file.is_file():
-        raise Failure(f"{file}: neither a file nor a folder; name it with -f to read it")
-    return file
-
-
-def _within(folder: Path) -> Iterator[Path]:
-    try:
-        return (file for file in list(folder.iterdir()) if file.suffix in SUFFIXES and not file.is_dir())
-    except OSError as error:
-        raise Failure(f"cannot read {folder}: {error.strerror}") from error
-
-
-def _below(folder: Path) -> Iterator[Path]:
-    """Without hidden folders such as .git and .github, which belong to other tools."""
-    for at, folders, files in os.walk(folder, onerror=_unreadable):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(at, name) for name in files if Path(name).suffix in SUFFIXES)
-
-
-def _unreadable(error: OSError) -> None:
-    raise Failure(f"cannot read {error.filename}: {error.strerror}") from error
 
 
 def _read_stdin(most: int) -> Source:
@@ -134,15 +127,3 @@ def _decoded(name: str, content: bytes, most: int) -> Source:
 
 def _too_large(name: str) -> Failure:
     return Failure(f"{name}: too large: the files of one command may have {MOST_BYTES >> 20} MiB together")
-
-
-class _GivenTwice(ValueError):
-    """A repeated key in one object."""
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-        raise _GivenTwice(f"key {twice!r} is given twice in one object")
-    return found

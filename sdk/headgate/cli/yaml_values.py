@@ -33,10 +33,17 @@ class MalformedYaml(Exception):
         self.column = column
 
 
-def read_yaml(text: str) -> list[object]:
-    """The value of each document. Raises MalformedYaml."""
+Change = Callable[[str, tuple[str | int, ...], int], str]
+"""Changes the text of a scalar; also its path in the document, and its line."""
+
+
+def read_yaml(text: str, change: Change | None = None) -> list[object]:
+    """The value of each document. Raises MalformedYaml.
+
+    `change` is applied to scalars that hold a `$`, before an unquoted one becomes a number, a boolean or null.
+    """
     try:
-        return _Builder().build(yaml.parse(text, Loader=Parser))
+        return _Builder(change).build(yaml.parse(text, Loader=Parser))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
@@ -86,7 +93,8 @@ class _Open:
 class _Builder:
     """Builds values with a stack instead of recursion."""
 
-    def __init__(self) -> None:
+    def __init__(self, change: Change | None = None) -> None:
+        self.change = change
         self.stack: list[_Open] = []
         self.anchors: dict[str, tuple[object, int, int]] = {}
         self.count = self.text = 0
@@ -121,12 +129,19 @@ class _Builder:
         if self.text > MOST_TEXT:
             raise self._wrong(f"more than {MOST_TEXT >> 20} MiB of text, with what aliases repeat", event)
 
+    def _path(self) -> tuple[str | int, ...]:
+        """Of the value that comes next."""
+        return tuple(len(one.value) if isinstance(one.value, list) else str(one.key) for one in self.stack)
+
     def _at_key(self) -> bool:
         return bool(self.stack) and self.stack[-1].key is None and isinstance(self.stack[-1].value, dict)
 
     def _scalar(self, event: yaml.ScalarEvent) -> None:
-        self._counted(1, len(event.value), event)
         is_key = self._at_key()
+        if self.change is not None and not is_key and "$" in event.value:
+            mark: Any = event.start_mark
+            event.value = self.change(event.value, self._path(), mark.line + 1)
+        self._counted(1, len(event.value), event)
         value = event.value if is_key else self._resolve(event)
         if event.anchor is not None:
             self.anchors[event.anchor] = (value, 1, len(event.value))
@@ -216,6 +231,14 @@ _CORE: tuple[tuple[re.Pattern[str], Callable[[str], object]], ...] = (
     (re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"), float),
     (re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"), lambda text: float(text.replace(".", ""))),
 )
+
+
+def is_text(text: str) -> bool:
+    """Whether it is read as a text if it is not quoted."""
+    try:
+        return isinstance(_plain(text), str)
+    except ValueError:
+        return False
 
 
 def _plain(text: str) -> object:

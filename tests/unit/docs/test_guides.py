@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 import typer.main
-import yaml
 
 from controlplane.model.document import read_document
-from controlplane.model.resources import documents
 from controlplane.model.validate import check_references
 from controlplane.settings import Settings as ControlPlaneSettings
 from dataplane.settings import Settings as DataPlaneSettings
 from dataplane.telemetry.settings import names as telemetry_names
 from headgate.cli.app import app
+from tests.support import resource_files
 from tests.support.pages import DOCS, ROOT, Block, blocks
+from tests.support.resource_files import read
 
 PAGES = sorted([*(DOCS / "how-to").glob("*.md"), *(DOCS / "migration").glob("*.md")])
 BLOCKS = [block for page in PAGES for block in blocks(page)]
@@ -31,19 +31,13 @@ OF_THE_SDK = {"HEADGATE_TOKEN", "HEADGATE_TOKEN_FILE", "HEADGATE_CONTROLPLANE", 
 
 
 def loaded(block: Block) -> Mapping[str, Any]:
-    parsed = yaml.safe_load(block.text)
+    parsed = next(iter(read(block.text)), None)
     return parsed if isinstance(parsed, Mapping) else {}
 
 
 def is_a_document(block: Block) -> bool:
-    """Whether the block is a Headgate file, and not one of another program: Kong's names its format, and in Compose's
-    services are a mapping."""
-    return (
-        block.language == "yaml"
-        and bool(loaded(block).keys() & documents().keys())
-        and "_format_version" not in loaded(block)
-        and not isinstance(loaded(block).get("services"), Mapping)
-    )
+    """Whether the block is a Headgate file, and not one of another program."""
+    return block.language == "yaml" and resource_files.is_document(loaded(block))
 
 
 FILES = [block for block in BLOCKS if is_a_document(block)]

@@ -264,7 +264,7 @@ def test_a_diff_that_cannot_be_written_is_no_difference(named: Path) -> None:
     code = (
         "from headgate.cli import configuration as c, app\n"
         "def found(*_):\n    print('differs')\n    return True\n"
-        "c._difference = found\napp.app(['diff', '1', '2'])"
+        "c._between = found\napp.app(['diff', '1', '2'])"
     )
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
