@@ -83,7 +83,7 @@ def _reason(view: PlanView, found: Resource, request: Prune) -> str:
     """Why a resource stays; empty if it is deleted."""
     if isinstance(found, User) and not request.users:
         return "users are deleted only if that is asked for (users=true)"
-    if isinstance(found, Certificate) and not request.certificates:
+    if isinstance(found, Certificate) and found.sealed and not request.certificates:
         return "certificates are deleted only if that is asked for (certificates=true)"
     owner = found.labels.get(MANAGED_BY)
     if owner is not None and (MANAGED_BY, owner) not in request.labels:

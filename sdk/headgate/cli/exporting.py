@@ -85,6 +85,7 @@ def _head(document: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
         f"{secret} of {section[:-1]} {printable(str(row[key]))}"
         for section, (key, secret) in _SECRETS.items()
         for row in document.get(section) or ()
+        if not row.get("files")  # data planes have the key of such a certificate
     ]
     if secrets:
         yield "Secrets are never shown. If the file is applied, those in the store stay; a new store needs them:"

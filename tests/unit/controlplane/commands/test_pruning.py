@@ -184,13 +184,17 @@ async def test_users_certificates_and_built_in_resources_stay(tmp_path: Path) ->
         {
             "scopes": [{"name": "gateway:read"}, {"name": "mine"}],
             "users": [{"username": "jo"}],
-            "certificates": [{"name": "shop", "certificate": certificate, "private_key": key}],
+            "certificates": [
+                {"name": "shop", "certificate": certificate, "private_key": key},
+                # Its key is not in the store.
+                {"name": "files", "files": {"certificate": "a.pem", "private_key": "a.key"}},
+            ],
         },
         author="me",
     )
     document = {"services": [service("only")]}
     receipt = await pruned(commands, document, EVERYTHING)
-    assert actions(receipt) == ["create service/only", "delete scope/mine"]
+    assert actions(receipt) == ["create service/only", "delete scope/mine", "delete certificate/files"]
     assert kept(receipt) == [
         "user/jo: users are deleted only if that is asked for (users=true)",
         "certificate/shop: certificates are deleted only if that is asked for (certificates=true)",

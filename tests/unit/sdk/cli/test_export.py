@@ -22,6 +22,7 @@ def filled(admin: FakeAdmin) -> FakeAdmin:
     admin.sections["scopes"]["a"] = {"name": "a", "description": "${HOME} costs 5$", "labels": {"team": "a"}}
     admin.sections["users"]["jo"] = {"username": "jo", "scopes": ["a"], "labels": {}}
     admin.sections["certificates"]["shop"] = {"name": "shop", "certificate": "PEM", "not_after": "2030"}
+    admin.sections["certificates"]["file"] = {"name": "file", "files": {"certificate": "a.pem"}}
     return admin
 
 
@@ -44,6 +45,9 @@ def test_secrets_are_named_in_a_comment(logged_in: Any, filled: FakeAdmin) -> No
         "certificates:\n"
         "- name: shop\n"
         "  certificate: PEM\n"
+        "- name: file\n"
+        "  files:\n"
+        "    certificate: a.pem\n"
     )
     assert filled.requests == ["GET api/v1/config"]
 
@@ -63,7 +67,7 @@ def test_an_older_control_plane_is_asked_for_each_kind(logged_in: Any, filled: F
 
 def test_it_can_be_applied(logged_in: Any, filled: FakeAdmin) -> None:
     text = logged_in("export").stdout
-    assert "3 unchanged" in logged_in("apply", "-f", "-", input=text).stdout
+    assert "4 unchanged" in logged_in("apply", "-f", "-", input=text).stdout
     # So can what `get` writes.
     for arguments in (("get", "all"), ("get", "scopes"), ("get", "scope", "a")):
         shown = logged_in(*arguments, "-o", "yaml").stdout
