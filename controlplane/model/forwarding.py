@@ -21,6 +21,8 @@ REWRITES: Final = ("strip_prefix", "rewrite", "rewrite_full", "rewrite_regex")
 _SUBSTITUTION: Final = pattern(
     r"^[A-Za-z0-9._~!$&'()*+,=:@/%\\-]{0,1024}$", "up to 1024 characters of a path, and \\0 to \\9 for groups"
 )
+_ANY_TEXT: Final = "\x01\x01"
+"""What no pattern means: one that matches within it, empty, does so everywhere."""
 _GROUP: Final = re.compile(r"\\(.?)")
 
 
@@ -102,14 +104,19 @@ class RewriteRegex(Part):
 
     @classmethod
     def rules(cls, fields: Mapping[str, object]) -> Iterable[Problem]:
-        """Only groups that the expression has."""
+        """Only groups that the expression has, and no text between all characters."""
         expression, substitution = fields.get("pattern"), fields.get("substitution")
         if not isinstance(expression, str) or not isinstance(substitution, str):
             return
         try:
-            groups = compiled(expression).groups
+            made = compiled(expression)
         except ValueError:
             return
+        groups = made.groups
+        if sum(not match.group() for match in made.finditer(_ANY_TEXT)) > 1:
+            yield Problem(
+                "pattern", "must not match the empty text: every place in the path would be replaced"
+            )
         for group in _GROUP.findall(substitution):
             if not group.isdigit() or int(group) > groups:
                 yield Problem("substitution", f"must not refer to \\{group}: the pattern has {groups} groups")

@@ -7,7 +7,6 @@ from dataplane.gateway.backends import Backend, Backends
 from dataplane.gateway.in_flight import enter
 from dataplane.gateway.policy.cors import Cors
 from dataplane.gateway.policy.resources import Route
-from dataplane.gateway.policy.router import AMBIGUOUS_PATH
 from dataplane.gateway.readable import Readable
 from dataplane.gateway.rewriting import rewritten, substitute
 from dataplane.proxy.errors import NotRegistered, Saturated, TooLarge
@@ -57,8 +56,9 @@ class Adjusting(Action):
         if self._max_in_flight and not enter(exchange, backend, self._max_in_flight):
             return Saturated(backend.name)
         if self._substitutes:
-            if not substitute(self._route, request):
-                return AMBIGUOUS_PATH
+            refused = substitute(self._route, request)
+            if refused is not None:
+                return refused
         elif self._rewrites:
             request.target = rewritten(self._route, request)
         if self._readable is not None:

@@ -48,10 +48,11 @@ from dataplane.proxy.errors import (
     NotRegistered,
 )
 from dataplane.proxy.exchange import UNDECIDED, Decider, Exchange, Fields
-from dataplane.proxy.messages import NO_IDENTITY, SERVER, Identity, Provenance
+from dataplane.proxy.messages import NO_IDENTITY, SERVER, BadRequest, Identity, Provenance
 from dataplane.proxy.pool import Pool
 from dataplane.proxy.reply import Reply
 from dataplane.proxy.trust import Peer, TrustedProxies, address_block
+from headgate_api.expressions import TooLong
 
 
 class Observer(Protocol):
@@ -131,17 +132,20 @@ class Gateway(Decider):
             if name != request.host and cast(Sites, sites).misdirected(router, name):
                 return MISDIRECTED
         method, asked = request.method, ""
-        if router.preflights and method == "OPTIONS":
-            asked = asked_by(request, router)
-            method = asked or method
-        route = router.match(request.host, request.path, method, request)
-        if type(route) is not Route:
-            if request.path == SERVER:
-                return AboutServer()
-            return route if table.revision else NotConfigured()
-        sent_path = request.sent_path
-        if sent_path is not None and router.ambiguous(request.host, sent_path, method, route, request):
-            return AMBIGUOUS_PATH
+        try:
+            if router.preflights and method == "OPTIONS":
+                asked = asked_by(request, router)
+                method = asked or method
+            route = router.match(request.host, request.path, method, request)
+            if type(route) is not Route:
+                if request.path == SERVER:
+                    return AboutServer()
+                return route if table.revision else NotConfigured()
+            sent_path = request.sent_path
+            if sent_path is not None and router.ambiguous(request.host, sent_path, method, route, request):
+                return AMBIGUOUS_PATH
+        except TooLong as error:
+            return BadRequest(error.status, str(error))
         plan = self._plans.get(route.name)
         # A port that closes still has the routes of an earlier table: their plans must not serve those of this one.
         if plan is None or plan.route is not route:

@@ -155,6 +155,8 @@ class Teller:
             return "user" if isinstance(self._found, Caller) else "token"
         if isinstance(refusal, AmbiguousPath):
             return "route" if self._exchange.plan is None else "rewrite"
+        if isinstance(refusal, BadRequest) and self._exchange.fault is None:
+            return "route" if self._exchange.plan is None else "rewrite"
         if isinstance(refusal, TooMany | Unanswered | Uncounted):
             return "late_limits" if needs_caller(refusal.limit) else "early_limits"
         return "" if refusal is None else _STAGES_OF[type(refusal)]
@@ -180,6 +182,8 @@ class Teller:
             route = self._plan.route
             details = {"name": route.name, **match_of(route), "services": list(route.services)}
             return Step("route", PASSED, f"Route {route.name} matches and is preferred.", details)
+        if isinstance(refusal, BadRequest):
+            return Step("route", REFUSED, f"The request is {refusal.reason}.")
         if isinstance(refusal, AddressDenied):
             return Step("route", REFUSED, "The route refuses the address of the client.")
         if isinstance(refusal, Misdirected):
@@ -298,6 +302,8 @@ class Teller:
         return Step("action", PASSED, f"Service {self._plan.service_name} gets the request.", details)
 
     def _rewrite(self, refused: bool) -> Step:
+        if isinstance(self._refusal, BadRequest):
+            return Step("rewrite", REFUSED, f"The new path cannot be made: {self._refusal.reason}.")
         if refused:
             return Step("rewrite", REFUSED, "Servers would differ in how they read the new path.")
         if not self._plan.rewrites:

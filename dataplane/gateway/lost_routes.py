@@ -14,6 +14,7 @@ from dataplane.gateway.policy.path_index import holds
 from dataplane.gateway.policy.resources import Route
 from dataplane.gateway.policy.router import Router
 from dataplane.proxy.messages import Request
+from headgate_api.expressions import TooLong
 
 MOST_SHOWN: Final = 20
 _NEAR: Final = 5
@@ -136,4 +137,11 @@ def _unmet(route: Route, request: Request) -> Iterable[str]:
 
 
 def _names(kind: str, tests: Iterable[Condition], value: Any) -> Iterable[str]:
-    return (f"{kind} {test.name}" for test in tests if not test.holds(value(test.name)))
+    return (f"{kind} {test.name}" for test in tests if not _met(test, value(test.name)))
+
+
+def _met(test: Condition, value: str | None) -> bool:
+    try:
+        return test.holds(value, 0)
+    except TooLong:
+        return False

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataplane.gateway.policy.resources import Route
-from dataplane.gateway.policy.router import upstream_path
-from dataplane.proxy.messages import Request
+from dataplane.gateway.policy.router import AMBIGUOUS_PATH, upstream_path
+from dataplane.proxy.messages import BadRequest, Request
 from dataplane.proxy.normal_path import BadPath, match_form, normal_form
+from headgate_api.expressions import TooLong
 
 
 def rewritten(route: Route, request: Request) -> bytes:
@@ -14,14 +15,17 @@ def rewritten(route: Route, request: Request) -> bytes:
     return path.encode("latin-1") + request.query
 
 
-def substitute(route: Route, request: Request) -> bool:
-    """Put the substituted path into the target; False if servers differ in how they read it."""
+def substitute(route: Route, request: Request) -> object | None:
+    """Put the substituted path into the target. A refusal if servers differ in how they read it, or if it takes or
+    becomes too much."""
     try:
         path = _substituted(route, request)
     except BadPath:
-        return False
+        return AMBIGUOUS_PATH
+    except TooLong as error:
+        return BadRequest(error.status, f"path: {error}")
     request.target = path.encode("latin-1") + request.query
-    return True
+    return None
 
 
 def allowed_upgrade(route: Route, request: Request) -> tuple[str, ...]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import unquote_plus
 
 from dataplane.gateway.policy.expressions import whole
+
+URI_TOO_LONG: Final = 414
+FIELDS_TOO_LARGE: Final = 431
 
 
 class Asked(Protocol):
@@ -31,13 +34,13 @@ class Condition:
     expression: Any = field(default=None, compare=False, repr=False)
     """`regex`, compiled."""
 
-    def holds(self, value: str | None) -> bool:
-        """Whether a value meets the condition; None: there is none."""
+    def holds(self, value: str | None, status: int) -> bool:
+        """Whether a value meets the condition; None: there is none. Raises TooLong with this status."""
         if value is None:
             return False
         if self.exact is not None:
             return value == self.exact
-        return self.expression is None or whole(self.expression, value)
+        return self.expression is None or whole(self.expression, value, status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +51,14 @@ class Conditions:
     query: tuple[Condition, ...] = ()
 
     def hold(self, request: Asked) -> bool:
-        """Whether a request meets all conditions."""
+        """Whether a request meets all conditions. Raises TooLong."""
         for test in self.headers:
-            if not test.holds(request.listed_field(test.name)):
+            if not test.holds(request.listed_field(test.name), FIELDS_TOO_LARGE):
                 return False
         if self.query:
             pairs = request.query[1:].decode("utf-8", "replace").split("&")
             for test in self.query:
-                if not test.holds(parameter(pairs, test.name)):
+                if not test.holds(parameter(pairs, test.name), URI_TOO_LONG):
                     return False
         return True
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from dataplane.gateway.policy.expressions import whole
+from dataplane.gateway.policy.expressions import certainly
 
 Fields = list[tuple[str, str]]
 
@@ -62,7 +62,7 @@ class Cors:
             label = origin[len(scheme) : -len(end)]
             if origin.startswith(scheme) and origin.endswith(end) and label and not set("/@:?#") & set(label):
                 return True
-        return any(whole(expression, origin) for expression in self.expressions)
+        return any(certainly(expression, origin) for expression in self.expressions)
 
     def response(self, origin: str) -> Fields:
         """The fields of a response; none if scripts of the origin may not read it."""

@@ -6,13 +6,25 @@ import re
 from functools import lru_cache
 from typing import Any, Final, cast
 
+from headgate_api.expressions import ALWAYS, TooLong, longest
+
 _LITERAL: Final = re.compile(r"[^\\.+*?()|\[\]{}^$]*")
 _REPEATED: Final = frozenset("*+?{")
 
 
-def whole(expression: Any, text: str) -> bool:
-    """Whether the expression matches all of `text`."""
+def whole(expression: Any, text: str, status: int) -> bool:
+    """Whether the expression matches all of `text`. Raises TooLong, with this status, if that would take too long."""
+    if len(text) > ALWAYS and len(text) > longest(expression):
+        raise TooLong(status)
     return cast(object, expression.fullmatch(text)) is not None
+
+
+def certainly(expression: Any, text: str) -> bool:
+    """Whether the expression matches all of `text`; False if that would take too long to say."""
+    try:
+        return whole(expression, text, 0)
+    except TooLong:
+        return False
 
 
 @lru_cache(maxsize=4096)

@@ -10,7 +10,15 @@ from dataplane.gateway.policy.addresses import AddressLists
 from dataplane.gateway.policy.compression import Compression
 from dataplane.gateway.policy.cors import Cors
 from dataplane.gateway.policy.edits import HeaderEdits
+from headgate_api.expressions import LONGEST, MOST_STEPS, TooLong
 
+MOST_PATH: Final = 8192
+"""Characters of a path after replacements."""
+_MOST_STEPS: Final = MOST_STEPS // 2
+"""A search for groups costs more a step than a whole match: this is about a millisecond."""
+_STEPS_PER_MATCH: Final = 2048
+"""What a match costs in the library beside the search."""
+_BAD_REQUEST: Final = 400
 _GROUP: Final = re.compile(r"\\([0-9])")
 
 
@@ -65,11 +73,40 @@ class Substitution:
     """`pattern`, compiled."""
 
     def apply(self, path: str) -> str:
-        """The path with all matches replaced; it begins with a slash."""
-        # A template of its own: in those of the library "\\0" is a null character, and "\\10" the tenth group.
-        parts = _GROUP.split(self.text)
-        found: str = self.expression.sub(lambda match: _filled(parts, match), path)
+        """The path with all matches replaced; it begins with a slash. Raises TooLong when the search takes too many
+        steps, or the new path is longer than any instance would take."""
+        found: str = self.expression.sub(_Replacing(self, path), path)
+        if len(found) > MOST_PATH:
+            raise TooLong(_BAD_REQUEST)
         return found if found.startswith("/") else f"/{found}"
+
+
+class _Replacing:
+    """Makes the text for each match, and counts what the search costs: each starts where the last match has ended, and
+    may read all that follows."""
+
+    def __init__(self, wanted: Substitution, path: str) -> None:
+        # A template of its own: in those of the library "\\0" is a null character, and "\\10" the tenth group.
+        self._parts = _GROUP.split(wanted.text)
+        self._size = int(wanted.expression.programsize)
+        self._length = len(path)
+        self._steps = self._made = 0
+        if self._length > LONGEST:
+            raise TooLong(_BAD_REQUEST)
+        self._take(self._length)
+
+    def __call__(self, match: Any) -> str:
+        self._take(self._length - match.end())
+        made = _filled(self._parts, match)
+        self._made += len(made)
+        if self._made > MOST_PATH:
+            raise TooLong(_BAD_REQUEST)
+        return made
+
+    def _take(self, left: int) -> None:
+        self._steps += left * self._size + _STEPS_PER_MATCH
+        if self._steps > _MOST_STEPS:
+            raise TooLong(_BAD_REQUEST)
 
 
 def _filled(parts: list[str], match: Any) -> str:

@@ -17,9 +17,10 @@ from collections.abc import Iterator
 
 from immutables import Map
 
-from dataplane.gateway.policy.conditions import Asked
-from dataplane.gateway.policy.expressions import literal, whole
+from dataplane.gateway.policy.conditions import URI_TOO_LONG, Asked
+from dataplane.gateway.policy.expressions import certainly, literal, whole
 from dataplane.gateway.policy.resources import Route
+from headgate_api.expressions import TooLong
 
 _Routes = tuple[Route, ...]
 
@@ -79,7 +80,7 @@ class PathIndex:
 
     def find(self, path: str, method: str, request: Asked | None = None) -> Route | None:
         """The preferred route that matches. The request path: look-ups only, no iterator, and no call for routes
-        without conditions. Without `request` no condition holds."""
+        without conditions. Without `request` no condition holds. Raises TooLong."""
         tried = not self.expressions
         for route in self.whole.get(path, ()):
             if not tried and route.path is None:
@@ -121,7 +122,7 @@ class PathIndex:
         """All routes that match `path`, whatever else they ask for."""
         yield from self.whole.get(path, ())
         for route, beginning in zip(self.expressions, self.beginnings, strict=True):
-            if path.startswith(beginning) and whole(route.expression, path):
+            if path.startswith(beginning) and certainly(route.expression, path):
                 yield route
         end = path.rfind("/", 0, self.longest + 1)
         while end >= 0:
@@ -149,7 +150,7 @@ class PathIndex:
         for route, beginning in zip(self.expressions, self.beginnings, strict=True):
             if not path.startswith(beginning) or (route.methods and method not in route.methods):
                 continue
-            if whole(route.expression, path):
+            if whole(route.expression, path, URI_TOO_LONG):
                 if not _hold(route, request):
                     continue
                 if route.head_follows and method == "HEAD":
@@ -160,8 +161,12 @@ class PathIndex:
 
 
 def holds(route: Route, request: Asked | None) -> bool:
-    """Whether a request meets the route's conditions. Without `request`, only routes without conditions do."""
-    return _hold(route, request)
+    """Whether a request certainly meets the route's conditions. Without `request`, only routes without conditions
+    do."""
+    try:
+        return _hold(route, request)
+    except TooLong:
+        return False
 
 
 def _hold(route: Route, request: Asked | None) -> bool:

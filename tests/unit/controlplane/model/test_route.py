@@ -356,6 +356,27 @@ BAD: list[tuple[str, object, str, str]] = [
         "rewrite_regex.substitution",
         "characters of a path",
     ),
+    *(
+        (
+            "route",
+            route(rewrite_regex={"pattern": pattern, "substitution": "x"}),
+            "rewrite_regex.pattern",
+            "must not match the empty text",
+        )
+        for pattern in ("()", "a*", "|b")
+    ),
+    (
+        "route",
+        route(rewrite_regex={"pattern": "", "substitution": "x"}),
+        "rewrite_regex.pattern",
+        "must not match the empty text",
+    ),
+    (
+        "route",
+        route(prefix=None, path_regex="(?:.?){900}x"),
+        "path_regex",
+        "its program has 8105 instructions, more than 1024",
+    ),
 ]
 
 
