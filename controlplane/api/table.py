@@ -23,6 +23,7 @@ from controlplane.api import (
     tap,
     token,
     traffic,
+    verdicts,
 )
 from controlplane.api.operation import Operation
 
@@ -36,6 +37,7 @@ def operations() -> tuple[Operation, ...]:
         *exporting.operations(),
         *resources.operations(),
         *services.operations(),
+        *verdicts.operations(),
         *history.operations(),
         *fleet.operations(),
         *events.operations(),

@@ -72,7 +72,8 @@ class EventLog:
         self.last = 0
         """Number of the last event; 0 before the first."""
         self._events: deque[Event] = deque(maxlen=most)
-        self._began = began
+        self.began = began
+        """Unix seconds."""
 
     @property
     def first(self) -> int:
@@ -84,7 +85,7 @@ class EventLog:
         """Unix seconds since which every event is remembered."""
         if len(self._events) == self._events.maxlen:
             return self._events[0].at
-        return self._began
+        return self.began
 
     def number_at(self, at: float) -> int:
         """Number of the last event up to this Unix time."""

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping, Set
 
 from controlplane.distribute.subscriber import Mark
 from controlplane.distribute.watcher import Watcher
+from controlplane.events.judgements import REMOVED, Judgements
 from controlplane.events.log import EventLog, Kind
 from controlplane.fleet.nodes import Fleet, Touched
 from controlplane.fleet.reports import CircuitState, InstanceStatus
+from controlplane.fleet.verdicts import InstanceName
 from controlplane.fleet.views import InstanceView
 from controlplane.model.resources import Instance, Service
 from controlplane.model.snapshot import Snapshot
@@ -30,6 +32,9 @@ class ServiceEvents:
         """The last verdict that counted, by service and instance."""
         self._circuits: dict[str, CircuitState] = {}
         """Those that are not closed."""
+        self.judgements = Judgements(lambda node: fleet.state(node) is not None)
+        self._doubts: dict[InstanceName, tuple[int, ...]] = {}
+        """The votes against instances at the last look, as `Overview.doubts` gives them."""
 
     @property
     def open(self) -> Set[str]:
@@ -61,15 +66,29 @@ class ServiceEvents:
         """Note how a service differs from the last look. `quiet`: remember it only."""
         view = self._fleet.views.service(snapshot, name)
         if view is None:
-            self._instances.pop(name, None)
+            for key in self._instances.pop(name, ()):
+                self._forget((name, key))
             self._circuits.pop(name, None)
             return
         known, now = self._instances.get(name), {one.instance.instance_id: one for one in view.instances}
         verdicts = {key: _verdict(one, (known or {}).get(key)) for key, one in now.items()}
         self._instances[name] = verdicts
         if not quiet:
+            self._note_votes(name, now, at)
             self._note_instances(name, known or {}, now, verdicts, snapshot.revision, at)
         self._note_circuit(view.service, snapshot.revision, at, quiet=quiet)
+
+    def _note_votes(self, service: str, now: Iterable[str], at: float) -> None:
+        for instance in now:
+            name = service, instance
+            doubts = self._fleet.views.doubts(name)
+            if doubts == self._doubts.get(name, ()) and not self.judgements.waits(name):
+                continue
+            self.judgements.vote(name, self._fleet.views.ballot(name), at)
+            if doubts:
+                self._doubts[name] = doubts
+            else:
+                self._doubts.pop(name, None)
 
     def _note_instances(
         self,
@@ -84,7 +103,7 @@ class ServiceEvents:
             if (before := known.get(key)) is not status:
                 self._instance(service, key, str(status), before, now[key].reason, revision, at)
         for key in known.keys() - now.keys():
-            self._instance(service, key, "removed", known[key], "", revision, at)
+            self._instance(service, key, REMOVED, known[key], "", revision, at)
 
     def _instance(
         self,
@@ -103,8 +122,19 @@ class ServiceEvents:
             "previous": str(before) if before else None,
             "reason": reason or None,
         }
+        name = service, instance
+        if self.judgements.matters(name, state):
+            ballot, previous = self._fleet.views.ballot(name), str(before or "")
+            self.judgements.decide(name, ballot, at, status=state, previous=previous, reason=reason)
+        if state == REMOVED:
+            self._forget(name)
         text = f"instance {service}/{instance} is {state}" + (f": {reason}" if reason else "")
         self._log.add(Kind.INSTANCE, at, text, revision, fields)
+
+    def _forget(self, name: InstanceName) -> None:
+        """The instance is gone; its history stays."""
+        self._doubts.pop(name, None)
+        self.judgements.forget(name)
 
     def _note_circuit(self, service: Service, revision: int, at: float, *, quiet: bool) -> None:
         view = self._fleet.views.circuit(service)

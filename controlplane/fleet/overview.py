@@ -14,7 +14,7 @@ from controlplane.fleet import views
 from controlplane.fleet.peer_updates import PeerState
 from controlplane.fleet.reports import CircuitReport, InstanceStatus, NodeState, RateLimitReport
 from controlplane.fleet.verdicts import InstanceName
-from controlplane.fleet.views import CircuitView, ServiceView
+from controlplane.fleet.views import Ballot, CircuitView, ServiceView
 from controlplane.model.resources import Service
 from controlplane.model.snapshot import Snapshot
 
@@ -75,6 +75,28 @@ class Overview:
                 return found.vote(source.state.nodes[node].slot), found.reason
         return None, ""
 
+    def doubts(self, instance: InstanceName) -> tuple[int, ...]:
+        """The votes against an instance: bits that mean something only in comparison; without any, it is empty."""
+        found = [
+            one.ill & source.bits if (one := source.state.votes.get(instance)) is not None else 0
+            for source in self._counted()
+        ]
+        return tuple(found) if any(found) else ()
+
+    def ballot(self, instance: InstanceName) -> Ballot:
+        """The vote of each data plane on an instance."""
+        well, ill, starting = list[str](), list[str](), list[str]()
+        failed_at, reason = 0.0, ""
+        for source in self._counted():
+            if (found := source.state.votes.get(instance)) is None:
+                continue
+            well += source.voters(found.well)
+            ill += source.voters(found.ill)
+            starting += source.voters(found.known & ~found.well & ~found.ill)
+            if found.reason and found.failed_at >= failed_at:
+                failed_at, reason = found.failed_at, found.reason
+        return Ballot(sorted(well), sorted(ill), sorted(starting), reason)
+
     def without_health(self, instance: InstanceName) -> Iterator[str]:
         """Names of the data planes that do not find the instance healthy, beginning anywhere."""
         for source in self._counted():
@@ -111,6 +133,11 @@ class _Source:
         self._without_slot = [name for name in self.counted if peer.nodes[name].slot < 0]
         """Data planes that cannot vote."""
         self.bits = sum(1 << slot for slot in self._by_slot)
+
+    def voters(self, bits: int) -> list[str]:
+        """Names of the data planes with these bits that count here."""
+        bits &= self.bits
+        return [name for slot, name in self._by_slot.items() if bits >> slot & 1] if bits else []
 
     def named(self, bits: int) -> Iterator[str]:
         """Names of the data planes with these bits, beginning anywhere; and of those that have no bit."""

@@ -28,6 +28,18 @@ class InstanceView:
 
 
 @dataclass(frozen=True, slots=True)
+class Ballot:
+    """The data planes that vote on an instance, by name, sorted."""
+
+    healthy: Sequence[str]
+    unhealthy: Sequence[str]
+    starting: Sequence[str]
+    """They know it, and have no opinion yet."""
+    reason: str
+    """Of the last failed probe by any of them."""
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceView:
     """A service and its instances, sorted by id."""
 

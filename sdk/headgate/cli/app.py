@@ -17,6 +17,7 @@ from headgate.cli import (
     events,
     explaining,
     exporting,
+    instances,
     limits,
     patching,
     reading,
@@ -99,6 +100,7 @@ app.command()(shared(reference.reference))
 app.command()(shared(editing.edit))
 app.command()(shared(patching.patch))
 app.command()(shared(deletion.delete))
+app.command("instances")(shared(instances.instances))
 app.command("drain")(shared(configuration.drain_instance))
 app.command()(register.register)
 

@@ -53,7 +53,12 @@ async def test_every_operation_is_there_and_guarded(api: Api, operation: Operati
 
 async def test_every_read_answers_as_described(admin: httpx.AsyncClient, api: Api) -> None:
     document = {
-        "services": [{"service_name": "orders"}],
+        "services": [
+            {
+                "service_name": "orders",
+                "instances": [{"instance_id": "orders", "host": "192.0.2.1", "port": 80}],
+            }
+        ],
         "scopes": [{"name": "orders"}],
         "users": [{"username": "orders"}],
         "rate_limits": [{"name": "orders", "per_second": 1, "burst": 1}],

@@ -115,6 +115,54 @@ async def test_verdicts_are_those_of_the_fleet(stage: Stage) -> None:
     assert unhealthy.fields["previous"] == "healthy" and unhealthy.fields["reason"] == "refused"
 
 
+async def test_who_judged_how(stage: Stage) -> None:
+    fleet = stage.api.parts.fleet
+    judgements = stage.api.parts.observer.services.judgements
+    for node in ("gw-1", "gw-2", "gw-3"):
+        fleet.hello(node, "1.2.3")
+        stage.vote(node, InstanceStatus.HEALTHY)
+    await stage.look()
+    assert judgements.of(("orders", "a")) == ()
+    stage.vote("gw-2", InstanceStatus.UNHEALTHY, "refused")
+    await stage.look()
+    fleet.disconnect("gw-2")
+    await stage.look()
+    stage.vote("gw-1", InstanceStatus.UNHEALTHY, "timeout")
+    await stage.look()
+    fleet.hello("gw-2", "1.2.3")
+    stage.vote("gw-2", InstanceStatus.HEALTHY)
+    await stage.look()
+    found = [(one.dataplane, one.status, one.reason) for one in judgements.of(("orders", "a"))]
+    assert found == [
+        ("gw-2", "unhealthy", "refused"),
+        ("gw-1", "unhealthy", "timeout"),
+        ("", "unhealthy", "timeout"),
+        ("gw-2", "healthy", ""),
+        ("", "healthy", ""),
+    ]
+    headers = await stage.api.token("reader")
+    answer = await stage.api.client.get("/api/v1/services/orders/instances/a/verdicts", headers=headers)
+    shown = answer.json()
+    assert (shown["status"], shown["healthy"], shown["unhealthy"]) == ("healthy", 2, 1)
+    assert [(one["dataplane"], one["status"]) for one in shown["judges"]] == [
+        ("gw-1", "unhealthy"),
+        ("gw-2", "healthy"),
+        ("gw-3", "healthy"),
+    ]
+    assert shown["judges"][0]["since"] and shown["judges"][2]["since"] is None
+    assert shown["verdicts"][0] | {"at": None} == {
+        "at": None,
+        "dataplane": None,
+        "status": "healthy",
+        "previous": "unhealthy",
+        "reason": "",
+        "healthy": 2,
+        "unhealthy": 1,
+    }
+    missing = await stage.api.client.get("/api/v1/services/orders/instances/x/verdicts", headers=headers)
+    assert missing.status_code == 404
+
+
 async def test_lost_data_planes_are_no_news_of_instances(stage: Stage) -> None:
     fleet = stage.api.parts.fleet
     fleet.hello("gw-1", "1.2.3")
