@@ -162,7 +162,7 @@ def test_the_settings_of_the_guide(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (settings.RATE_LIMIT_PER_SECOND, settings.RATE_LIMIT_BURST) == (100, 150)
 
 
-async def test_limits_in_redis(own_world: World, tmp_path: Path) -> None:
+async def test_limits_in_redis(world: World, tmp_path: Path) -> None:
     """The guide's lines on Redis, one by one."""
     limit = {"name": "guide", "requests": 5, "per": "hour", "key": "address", "mode": "redis"}
     route = {
@@ -176,12 +176,12 @@ async def test_limits_in_redis(own_world: World, tmp_path: Path) -> None:
         # REDIS_HOST and REDIS_PORT; it may take seconds to answer on a busy machine.
         settings = {"REDIS_HOST": "127.0.0.1", "REDIS_PORT": str(server.port), "REDIS_TIMEOUT": "5"}
         dataplane = DataPlane(
-            own_world.controlplane.grpc, own_world.controlplane.secrets, "gateway-redis", settings=settings
+            world.controlplane.grpc, world.controlplane.secrets, "gateway-redis", settings=settings
         )
-        process = own_world.processes[dataplane.name] = dataplane.start(tmp_path)
-        wait_until(all_healthy(own_world, dataplane), process)
+        process = world.processes[dataplane.name] = dataplane.start(tmp_path)
+        wait_until(all_healthy(world, dataplane), process)
         with (
-            own_world.controlplane.admin() as admin,
+            world.controlplane.admin() as admin,
             httpx.Client(base_url=dataplane.url, timeout=10, trust_env=False) as client,
         ):
             document = {"rate_limits": [limit], "routes": [route]}
@@ -211,6 +211,7 @@ async def test_limits_in_redis(own_world: World, tmp_path: Path) -> None:
             assert client.get("/guide/1").status_code == 200
             server.start()
             eventually_now(lambda: client.get("/health").json()["redis"]["connected"])
+        world.processes.pop(dataplane.name).stop()
 
 
 def _bucket(client: httpx.Client, limit: str, key: str) -> dict[str, Any]:

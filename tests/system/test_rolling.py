@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -24,16 +23,14 @@ DEFINITION = ServiceDefinition("rolled", check_interval=1, check_timeout=10)
 """A probe waits for longer than a busy machine keeps an instance from its turn."""
 
 
-@pytest.fixture
-def planes(own_world: World, tmp_path: Path) -> Sequence[DataPlane]:
+@pytest.fixture(scope="module")
+def planes(world: World) -> Sequence[DataPlane]:
     """Two data planes beside the demo's, without a limit for one address, the second with two workers."""
     made = []
     for name, workers in (("free-1", "1"), ("free-2", "2")):
         settings = {"RATE_LIMIT_PER_SECOND": "0", "WORKERS": workers}
-        plane = DataPlane(
-            own_world.controlplane.grpc, own_world.controlplane.secrets, name, settings=settings
-        )
-        own_world.processes[name] = plane.start(tmp_path / "run")
+        plane = DataPlane(world.controlplane.grpc, world.controlplane.secrets, name, settings=settings)
+        world.processes[name] = plane.start(world.folder / "run")
         made.append(plane)
     return made
 
@@ -71,20 +68,18 @@ def route(world: World) -> None:
         admin.post("/api/v1/apply?wait=20", json=document).raise_for_status()
 
 
-async def test_rolled_under_load_without_a_failed_request(
-    own_world: World, planes: Sequence[DataPlane]
-) -> None:
+async def test_rolled_under_load_without_a_failed_request(world: World, planes: Sequence[DataPlane]) -> None:
     load = Callers([f"{plane.url}/rolled" for plane in planes])
     stack = AsyncExitStack()
-    await stack.enter_async_context(serving(own_world, "generation-0"))
-    await asyncio.to_thread(route, own_world)
+    await stack.enter_async_context(serving(world, "generation-0"))
+    await asyncio.to_thread(route, world)
     running = asyncio.create_task(load.run(16))
     leaving: list[float] = []
     try:
         for generation in range(1, 5):
             await load.more(f"generation-{generation - 1}")
             newer = AsyncExitStack()
-            await newer.enter_async_context(serving(own_world, f"generation-{generation}"))
+            await newer.enter_async_context(serving(world, f"generation-{generation}"))
             begun = time.monotonic()
             await stack.aclose()
             leaving.append(time.monotonic() - begun)
@@ -100,14 +95,14 @@ async def test_rolled_under_load_without_a_failed_request(
     print(f"{load.answers.total()} requests, none failed; leaving took at most {max(leaving) * 1000:.0f} ms")  # noqa: T201
 
 
-async def test_a_request_under_way_holds_the_drain_up(own_world: World, planes: Sequence[DataPlane]) -> None:
+async def test_a_request_under_way_holds_the_drain_up(world: World, planes: Sequence[DataPlane]) -> None:
     async with (
-        serving(own_world, "first") as first,
+        serving(world, "first") as first,
         Working("second") as second,
-        headgate.connect(**connection(own_world)) as gateway,
+        headgate.connect(**connection(world)) as gateway,
         httpx.AsyncClient(trust_env=False, timeout=20) as client,
     ):
-        await asyncio.to_thread(route, own_world)
+        await asyncio.to_thread(route, world)
         first.hold = asyncio.Event()
         url = f"{planes[1].url}/rolled"
         held = asyncio.create_task(client.get(url))
@@ -127,37 +122,39 @@ async def test_a_request_under_way_holds_the_drain_up(own_world: World, planes: 
         assert (await held).text == "first"
         await within(draining, 30)
         first.hold = None
+        await gateway.registry.deregister_service("rolled", "second")
 
 
 async def test_waiting_for_an_instance_that_fails_its_probes(
-    own_world: World, planes: Sequence[DataPlane]
+    world: World, planes: Sequence[DataPlane]
 ) -> None:
-    async with Working("ill") as ill, headgate.connect(**connection(own_world)) as gateway:
+    async with Working("ill") as ill, headgate.connect(**connection(world)) as gateway:
         ill.healthy = False
         with pytest.raises(headgate.Stragglers) as late:
             await gateway.registry.register_service(request(ill, ill.port), wait=1)
-        assert set(late.value.nodes) == {"free-1", "free-2", *(p.name for p in own_world.dataplanes)}
+        assert set(late.value.nodes) == {"free-1", "free-2", *(p.name for p in world.dataplanes)}
         assert "finds it" in str(late.value)
         ill.healthy = True
         await gateway.registry.register_service(request(ill, ill.port), wait=True)
+        await gateway.registry.deregister_service("rolled", "ill")
 
 
 async def test_a_control_plane_that_has_just_started_knows_of_no_drain(
-    own_world: World, planes: Sequence[DataPlane]
+    world: World, planes: Sequence[DataPlane]
 ) -> None:
     """Nobody is connected yet, and everybody serves on: that is not "no requests under way"."""
     async with (
-        serving(own_world, "held") as held,
+        serving(world, "held") as held,
         httpx.AsyncClient(trust_env=False, timeout=30) as client,
     ):
-        await asyncio.to_thread(route, own_world)
+        await asyncio.to_thread(route, world)
         held.hold = asyncio.Event()
         asking = asyncio.create_task(client.get(f"{planes[0].url}/rolled"))
         await eventually(lambda: held.waiting == 1)
-        own_world.processes["controlplane"].kill()
-        restart = own_world.controlplane.start
-        own_world.processes["controlplane"] = await asyncio.to_thread(restart, own_world.folder / "run")
-        async with headgate.connect(**connection(own_world)) as gateway:
+        world.processes["controlplane"].kill()
+        restart = world.controlplane.start
+        world.processes["controlplane"] = await asyncio.to_thread(restart, world.folder / "run")
+        async with headgate.connect(**connection(world)) as gateway:
             with pytest.raises(headgate.Stragglers) as late:
                 await gateway.registry.drain_service("rolled", "held", wait=6)
             assert late.value.nodes == {"free-1": "1 request under way"}
