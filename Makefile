@@ -93,7 +93,7 @@ screenshots: $(FOR_BROWSER) dashboard ## Draw the pictures of the dashboard in d
 	@$(BIN)/python -m tests.dashboard.screenshots
 
 .PHONY: test
-test: check unit ## Everything: checks, then unit, contract, integration and system tests
+test: check unit ## Checks, then unit, contract, integration and system tests; all but those of test-long
 
 .PHONY: check
 check: $(FOR_TESTS) ## Formatting, lint, types, imports, generated code
@@ -107,13 +107,19 @@ check: $(FOR_TESTS) ## Formatting, lint, types, imports, generated code
 	$(BIN)/python -m tests.support.drift
 	$(BIN)/python -m tests.support.reference --check
 
+# Tests mostly wait for real processes, hence four at once. A run ends even where pytest hangs: an alarm of pytest-timeout
+# may end in a task that swallows it, and pytest-xdist may wait for ever when a process has died. Without the reordering
+# of pytest-xdist, unit tests come last: files with few, long tests would otherwise end the run one by one, on one
+# processor.
+PYTEST := timeout --kill-after=30 1800 $(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
+
 .PHONY: unit
 unit: $(FOR_TESTS)
-	@# Tests mostly wait for real processes, hence four at once. A run ends even where pytest hangs: an alarm of
-	@# pytest-timeout may end in a task that swallows it, and pytest-xdist may wait for ever when a process has died.
-	@# Without the reordering of pytest-xdist, unit tests come last: files with few, long tests would otherwise end
-	@# the run one by one, on one processor.
-	timeout --kill-after=30 1800 $(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder $(TESTS)
+	$(PYTEST) -m "not long" $(TESTS)
+
+.PHONY: test-long
+test-long: $(FOR_TESTS) ## The tests that make test leaves out: faults and restarts at length (some minutes)
+	$(PYTEST) -m long $(or $(TESTS),tests/integration tests/system)
 
 .PHONY: compat
 compat: ## The demo and the unit tests on every installed Python from 3.11 to 3.14 (environments in build/compat)

@@ -188,6 +188,7 @@ async def test_without_any_control_plane_a_strict_limit_lets_nothing_through_and
     assert overshoot(of_shared.answers, RATE, BURST) <= 0
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)
 async def test_data_planes_that_restart_without_any_control_plane_serve_their_shares(
     pair: Pair, instance: Instance

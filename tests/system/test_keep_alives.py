@@ -86,6 +86,7 @@ async def keeps(world: World, before: Mapping[str, int], seconds: float) -> None
         await asyncio.sleep(0.5)
 
 
+@pytest.mark.long
 async def test_a_control_plane_that_is_killed_takes_none_of_a_thousand_registrations_along(
     world: World,
 ) -> None:
@@ -97,6 +98,7 @@ async def test_a_control_plane_that_is_killed_takes_none_of_a_thousand_registrat
         await keeps(world, before, 24)
 
 
+@pytest.mark.long
 async def test_a_control_plane_that_is_restarted_is_kept_to(world: World) -> None:
     async with headgate.connect(world.a.grpc, token=world.token) as gateway:
         # A busy machine takes ten seconds to start a control plane, and meanwhile nothing is renewed.
@@ -110,6 +112,7 @@ async def test_a_control_plane_that_is_restarted_is_kept_to(world: World) -> Non
             await asyncio.to_thread(again.stop)
 
 
+@pytest.mark.long
 async def test_a_store_that_freezes_for_less_than_the_ttl_loses_nothing(world: World) -> None:
     assert world.etcd_process is not None
     async with headgate.connect(world.a.grpc, token=world.token) as gateway:
@@ -123,6 +126,7 @@ async def test_a_store_that_freezes_for_less_than_the_ttl_loses_nothing(world: W
         await keeps(world, before, TTL + 2)
 
 
+@pytest.mark.long
 async def test_a_stream_into_a_black_hole_is_left_before_the_lease_ends(world: World) -> None:
     async with Proxy(world.a.grpc_port) as proxy:
         addresses = f"127.0.0.1:{proxy.port},{world.b.grpc}"

@@ -138,6 +138,7 @@ async def serving(pair: Pair, name: str) -> AsyncIterator[Working]:
         await instance.die()
 
 
+@pytest.mark.long
 async def test_a_service_is_rolled_while_control_planes_are(pair: Pair) -> None:
     stack = AsyncExitStack()
     await stack.enter_async_context(serving(pair, "generation-0"))

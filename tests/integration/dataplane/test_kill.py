@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
+import pytest
 
 from headgate_api.v1 import config_pb2
 from tests.support import wire
@@ -18,7 +19,6 @@ from tests.support.fake_controlplane import FakeControlPlane
 from tests.support.instance import Instance
 from tests.support.waiting import eventually
 
-KILLS = 12
 ROUTES = 300
 
 
@@ -85,15 +85,16 @@ def seen(orders: Instance) -> int:
     return max(int(head.split(b"/")[2]) for head in orders.heads)
 
 
+@pytest.mark.parametrize("kills", [3, pytest.param(12, marks=pytest.mark.long)])
 async def test_killed_again_and_again_it_never_comes_back_with_less(
-    tmp_path: Path, controlplane: FakeControlPlane, orders: Instance
+    tmp_path: Path, controlplane: FakeControlPlane, orders: Instance, kills: int
 ) -> None:
-    luck = random.Random(4)
+    luck = random.Random(kills)
     fleet = Fleet(controlplane, orders)
     async with DataPlane(tmp_path, controlplane.address, WORKERS="2") as node:
         await node.started()
         await fleet.acked(5)
-        for _ in range(KILLS):
+        for _ in range(kills):
             enough = fleet.latest.revision + luck.randrange(3, 40)
             # Not cancelled: a request that is cancelled while it connects leaves its socket open (anyio).
             asking = asyncio.create_task(ask(node))

@@ -23,7 +23,7 @@ from tests.system.chaos.history import History
 from tests.system.chaos.judge import judged, told
 from tests.system.chaos.world import ROUTE, SERVICE, running
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180), pytest.mark.long]
 
 ROUNDS = int(os.environ.get("CHAOS_ROUNDS", "0"))
 SEED = int(os.environ.get("CHAOS_SEED", str(random.SystemRandom().getrandbits(32))))
