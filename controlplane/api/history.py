@@ -7,7 +7,7 @@ from itertools import islice
 
 from starlette.responses import Response
 
-from controlplane.api import body, rollout
+from controlplane.api import body, rollout, selection
 from controlplane.api.answers import json_answer, models_answer
 from controlplane.api.configuration import receipt_answer
 from controlplane.api.edits import edit_shape
@@ -31,6 +31,7 @@ from controlplane.api.shapes.base import moment
 from controlplane.api.shapes.changes import ChangeRecordShape, EditShape, RecordShape, RollbackShape
 from controlplane.model.history import MOST_RECORDS, Record
 from controlplane.model.problems import InvalidConfig, Problem
+from controlplane.model.resources import ResourceId
 
 USUAL = 50
 """Changes that are listed unless another number is asked for."""
@@ -42,7 +43,13 @@ PARAMETERS = (
         schema={"type": "integer", "minimum": 1, "maximum": MOST_RECORDS, "default": USUAL},
     ),
     Parameter("before", "Only changes with a lower revision, for the next page.", schema={"type": "integer"}),
+    Parameter(
+        "resource",
+        "Only changes of this resource: KIND/NAME. If given several times, of any of them.",
+        schema={"type": "array", "maxItems": 20, "items": {"type": "string", "minLength": 1}},
+    ),
 )
+MOST_ASKED = 20
 BETWEEN = (
     Parameter("from", "The older revision; required.", schema={"type": "integer", "minimum": 1}),
     Parameter(
@@ -53,17 +60,26 @@ BETWEEN = (
 
 async def changes(call: Call) -> Response:
     """The changes on record, the newest first."""
-    _only(call, "limit", "before")
+    _only(call, "limit", "before", "resource")
     limit = _number(call, "limit") or USUAL
     if limit > MOST_RECORDS:
         raise HttpError(400, f"limit must be 1 to {MOST_RECORDS}")
-    before = _number(call, "before")
+    before, touching = _number(call, "before"), _touching(call)
 
     def page(found: Sequence[Record]) -> Response:
         records = (record for record in found if before is None or record.revision < before)
+        if touching:
+            records = (one for one in records if any(changed[1:] in touching for changed in one.actions))
         return json_answer(list(map(_shown, islice(records, limit))))
 
     return await call.parts.commands.changes(page)
+
+
+def _touching(call: Call) -> frozenset[ResourceId]:
+    named = call.request.query_params.getlist("resource")
+    if len(named) > MOST_ASKED:
+        raise HttpError(400, f"At most {MOST_ASKED} resources can be asked for at once")
+    return frozenset(map(selection.resource_id, named))
 
 
 async def change(call: Call) -> Response:

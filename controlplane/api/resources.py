@@ -63,7 +63,7 @@ def list_all(form: Form) -> Handler:
         tag = call.parts.list_tags.of(found) if form.revalidates else ""
         if tag and conditions.is_known(call.request.headers, tag):
             return not_modified(tag)
-        page, last = chosen.page(found)
+        page, last = chosen.page(await selection.narrowed(call, chosen, found))
         show, tagged = await form.show(call), {"ETag": conditions.etag(tag)} if tag else {}
 
         def answer() -> Response:

@@ -13,6 +13,7 @@ from controlplane.api.problems import HttpError
 from controlplane.model.fields import LABEL, LABEL_VALUE
 from controlplane.model.labels import selects
 from controlplane.model.listed import Listed
+from controlplane.model.resources import KINDS, ResourceId
 from controlplane.model.stored import Stamped
 from controlplane.model.words import PATTERNS
 
@@ -36,6 +37,10 @@ PARAMETERS = (
         "Only resources whose names contain this text.",
         schema={"type": "string", "maxLength": 253},
     ),
+    Parameter(
+        "uses",
+        "Only resources that name this one: KIND/NAME, for instance service/orders or rate_limit/per-caller.",
+    ),
 )
 
 
@@ -48,6 +53,8 @@ class Selection:
     limit: int | None = None
     after: str = ""
     contains: str = ""
+    uses: ResourceId | None = None
+    """The resource that they name."""
 
     def page(self, found: Listed) -> tuple[list[Stamped], str]:
         """The shown part of the resources, and the last name if there are more."""
@@ -73,13 +80,31 @@ def asked(call: Call) -> Selection:
     query = call.request.query_params
     if unknown := sorted(set(query) - {one.name for one in PARAMETERS}):
         raise HttpError(
-            400, f"Unknown parameter {unknown[0]!r}: a list takes label, limit, after and contains"
+            400, f"Unknown parameter {unknown[0]!r}: a list takes label, limit, after, contains and uses"
         )
     given = query.get("limit")
     limit = None if given is None else whole(given, MOST)
     if given is not None and limit is None:
         raise HttpError(400, f"limit must be 1 to {MOST}")
-    return Selection(labels(call), limit, query.get("after", ""), query.get("contains", ""))
+    uses = resource_id(query["uses"]) if "uses" in query else None
+    return Selection(labels(call), limit, query.get("after", ""), query.get("contains", ""), uses)
+
+
+def resource_id(text: str) -> ResourceId:
+    """Kind and name of `KIND/NAME`. HttpError 400."""
+    kind, _, name = text.partition("/")
+    if kind not in KINDS or not name:
+        raise HttpError(400, f"{text[:80]!r} must be KIND/NAME, such as service/orders")
+    return kind, name
+
+
+async def narrowed(call: Call, chosen: Selection, found: Listed) -> Listed:
+    """Those of the list that name the wanted resource; an index has them."""
+    if chosen.uses is None:
+        return found
+    users = await call.parts.commands.users_of(chosen.uses)
+    names = sorted(name for kind, name in users if kind == found.kind and (kind, name) in found.resources)
+    return Listed(found.kind, names, found.resources)
 
 
 def link(call: Call, last: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any, TypeVar
 
 from controlplane import aside
@@ -93,6 +93,10 @@ class Commands:
     async def configuration(self) -> View:
         """Everything, as of one moment."""
         return await self.executor.view()
+
+    async def users_of(self, target: ResourceId) -> Set[ResourceId]:
+        """The resources that name this one."""
+        return (await self.configuration()).index.needing(target)
 
     async def find_user(self, username: str) -> User | None:
         """A user with the password's hash; None when there is none, or none that can be read."""

@@ -12,7 +12,7 @@ import { ExplainPage } from "./pages/explain";
 import { FleetPage } from "./pages/fleet";
 import { InstancePage } from "./pages/instance";
 import { LimitsPage } from "./pages/limits";
-import { Login } from "./pages/login";
+import { Login, LoginDialog } from "./pages/login";
 import { RoutePage, RoutesPage } from "./pages/routes";
 import { ServicePage } from "./pages/service";
 import { ServicesPage } from "./pages/services";
@@ -45,8 +45,14 @@ export function App(): JSX.Element {
   if (now.state === "loading") return <Loading />;
   if (now.state === "unreachable") return <Unreachable reason={now.reason} />;
   if (now.state === "out") return <Login reason={now.reason} />;
-  if (asked && now.session.username === null) return <Login reason="" done={() => setAsked(false)} />;
-  return <Inside username={now.session.username} login={() => setAsked(true)} />;
+  const { username } = now.session;
+  return (
+    <>
+      <Inside username={username} problem={now.problem ?? ""} login={() => setAsked(true)} />
+      {now.ended !== undefined && <LoginDialog reason={now.ended} />}
+      {asked && username === null && <LoginDialog reason="" cancel={() => setAsked(false)} />}
+    </>
+  );
 }
 
 function Unreachable({ reason }: { reason: string }): JSX.Element {
@@ -63,7 +69,13 @@ function Unreachable({ reason }: { reason: string }): JSX.Element {
   );
 }
 
-function Inside({ username, login }: { username: string | null; login: () => void }): JSX.Element {
+interface InsideProps {
+  username: string | null;
+  problem: string;
+  login: () => void;
+}
+
+function Inside({ username, problem, login }: InsideProps): JSX.Element {
   const place = usePlace();
   useEffect(() => startFleet(), [username]);
   useEffect(() => {
@@ -94,6 +106,11 @@ function Inside({ username, login }: { username: string | null; login: () => voi
         </div>
       </header>
       <Lost />
+      {problem && (
+        <p class="lost" role="alert">
+          <Icon name="warning" /> The session cannot be renewed: {problem}. Trying again …
+        </p>
+      )}
       <main id="main" tabIndex={-1}>
         <Page place={place} />
       </main>
@@ -135,10 +152,13 @@ function Lost(): JSX.Element | null {
   const now = useStore(connection);
   const time = useNow();
   if (now.state !== "lost") return null;
+  const news = `the last news came ${ago(new Date(now.since).toISOString(), time)}`;
   return (
     <p class="lost" role="alert">
-      <Icon name="warning" /> The control plane does not answer; the last news came{" "}
-      {ago(new Date(now.since).toISOString(), time)}. Data planes keep serving. Connecting again …
+      <Icon name="warning" />{" "}
+      {now.reason
+        ? `The control plane sends no news: ${now.reason}; ${news}.`
+        : `The control plane does not answer; ${news}. Data planes keep serving. Connecting again …`}
     </p>
   );
 }

@@ -3,3 +3,5 @@ import "./format.test";
 import "./words.test";
 import "./route.test";
 import "./troubles.test";
+import "./map.test";
+import "./stream.test";

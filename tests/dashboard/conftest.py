@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page
+from playwright.async_api import Page, expect
 
 from tests.dashboard.browser import CHROMIUM, chromium
 from tests.dashboard.stage import Stage, staged
 
 ROOT = Path(__file__).parents[2]
+WITHIN = 30_000
+"""Milliseconds in which a page shows what it should, also on a busy machine."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -42,6 +44,7 @@ async def page() -> AsyncIterator[Page]:
             "console",
             lambda said: complaints.append(said.text) if "Content Security Policy" in said.text else None,
         )
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(WITHIN)
+        expect.set_options(timeout=WITHIN)
         yield page
     assert not complaints

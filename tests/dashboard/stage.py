@@ -16,14 +16,20 @@ from dataclasses import dataclass, field
 import uvicorn
 
 from controlplane.api.application import make_api
+from controlplane.api.shapes.base import moment
+from controlplane.api.shapes.traffic import TrafficShape
+from controlplane.api.traffic_history import STEP
 from controlplane.fleet.reports import (
     CircuitReport,
     CircuitState,
     InstanceHealth,
     InstanceStatus,
+    InstanceTraffic,
     LimitPlace,
+    LimitTraffic,
     NodeProblem,
     RateLimitReport,
+    RefusalTraffic,
     RouteTraffic,
     ServiceTraffic,
     StatsReport,
@@ -104,6 +110,8 @@ class Stage:
     """Services whose breaker is open, and since when."""
     ill: dict[tuple[str, str], str] = field(default_factory=dict)
     """Instances that fail their probes, with the reason."""
+    ejected: set[tuple[str, str]] = field(default_factory=set)
+    """Instances that every data plane has ejected."""
     clock: float = 0.0
     _known_at: int = 0
     _by_service: dict[str, list[str]] = field(default_factory=dict)
@@ -122,6 +130,22 @@ class Stage:
             plane = Plane(name, rng.uniform(0.01, 0.08), rng.uniform(200, 900), rng.randrange(10**6, 10**7))
             self.planes[name] = plane
             self.api.parts.fleet.hello(name, plane.version)
+
+    async def remember(self, seconds: float = 3600.0) -> None:
+        """Record the traffic of the past, as if the control plane had run for so long: with a dip and a surge."""
+        feed = self.api.parts.traffic
+        with feed.watched():
+            now = TrafficShape.model_validate_json(await feed.first())
+        for back in range(int(seconds / STEP), 0, -1):
+            at, bad = self.api.wall() - back * STEP, 60 < back < 90
+            share = (1 + 0.2 * math.sin(back / 20)) * (0.6 if bad else 1.0) * random.uniform(0.96, 1.04)
+            rates = {
+                "requests_per_second": now.total.requests_per_second * share,
+                "server_errors_per_second": now.total.requests_per_second * (0.2 if bad else 0.002),
+                "client_errors_per_second": now.total.client_errors_per_second * share,
+            }
+            total = now.total.model_copy(update=rates)
+            feed.history.add(at, now.model_copy(update={"at": moment(at), "total": total}))
 
     async def run(self, pace: float = 0.1) -> None:
         """Let the data planes do their work until cancelled."""
@@ -182,13 +206,18 @@ class Stage:
 
     def _traffic(self, plane: Plane, wave: float) -> TrafficReport:
         """Fewer requests for each further service; those of an open circuit fail."""
-        routes, services = [], []
+        routes, services, reasons, instances = [], [], list[RefusalTraffic](), list[InstanceTraffic]()
         for number, name in enumerate(self._services()[:40]):
             requests = max(1, round(plane.rate * wave / (number + 2)))
             failed = requests // 3 if name in self.open_circuits else requests // 700
             services.append(ServiceTraffic(name, _latencies(requests, number), failed))
+            instances += self._instances(name, requests, failed)
+            reasons.append(RefusalTraffic("", name, "unavailable", failed))
             for route in self._routes(name)[:2]:
                 routes.append(RouteTraffic(route, requests // 2, requests // 60, failed // 2))
+                for decision, share in (("limited", 90), ("unauthenticated", 240), ("forbidden", 500)):
+                    reasons.append(RefusalTraffic(route, "", decision, requests // share))
+        limited = sum(one.requests for one in reasons if one.decision == "limited")
         all_requests = sum(one.requests for one in routes)
         return TrafficReport(
             1.0,
@@ -201,7 +230,19 @@ class Stage:
             in_flight=round(plane.rate / 90),
             connections=round(plane.rate / 4),
             memory=round(150e6 + plane.rate * 9e4),
+            refusals=tuple(one for one in reasons if one.requests),
+            limits=(LimitTraffic("per-caller", limited, 0),),
+            instances=tuple(instances),
         )
+
+    def _instances(self, service: str, requests: int, failed: int) -> Iterator[InstanceTraffic]:
+        """The requests of a service, evenly among those that take some."""
+        names = [(service, f"{service}-{number}") for number in (1, 2, 3)]
+        open_ones = [name for name in names if name not in self.ejected and name not in self.ill]
+        for name in names:
+            counts = (requests, failed) if name in open_ones else (0, 0)
+            served, errors = (count // max(1, len(open_ones)) for count in counts)
+            yield InstanceTraffic(*name, served, errors, int(name in self.ejected))
 
     def _circuit(self, service: str, plane: Plane, services: int) -> CircuitReport:
         total = plane.total // services

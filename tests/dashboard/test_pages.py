@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,50 @@ async def test_the_map_shows_which_service_fails(stage: Stage, page: Page) -> No
     await expect(page.get_by_role("heading", level=1)).to_have_text("payments")
 
 
+async def test_the_map_shows_limits_and_instances(stage: Stage, page: Page) -> None:
+    stage.ejected.add(("orders", "orders-3"))
+    stage.ill["payments", "payments-2"] = "connection refused"
+    await log_in(page, stage.url)
+    await page.get_by_role("link", name="Traffic").click()
+    route = page.get_by_role("list", name="Routes").get_by_role("link", name="customers", exact=False).first
+    await expect(route).to_contain_text("refused")
+    await expect(route).to_have_attribute("title", re.compile("limits: per-caller; refused: .* over a limit"))
+    instances = page.get_by_role("list", name="Instances")
+    ejected = instances.get_by_role("link", name="orders-3 ejected")
+    await expect(ejected).to_have_attribute("title", re.compile("healthy, ejected on 12 data planes"))
+    await expect(instances.get_by_role("link", name="payments-2 unhealthy")).to_be_visible()
+    reasons = page.get_by_role("region", name="Refused and failed requests")
+    await expect(reasons).to_contain_text("over a limit")
+    await expect(page.get_by_role("region", name="Limits that refuse").first).to_contain_text("per-caller")
+    await ejected.click()
+    await expect(page.get_by_text("ejected on 12 data planes")).to_be_visible()
+
+
+async def test_a_new_page_looks_back_over_the_last_hour(stage: Stage, page: Page) -> None:
+    await log_in(page, stage.url)
+    await stage.remember()
+    await page.get_by_role("link", name="Traffic").click()
+    await expect(page.get_by_role("region", name="The last 1 h")).to_be_visible()
+    moment = page.get_by_role("slider", name="Moment to look at")
+    await moment.focus()
+    await page.keyboard.press("Home")
+    await expect(page.get_by_role("heading", level=1).locator("..")).to_contain_text(" ago")
+    await expect(page.get_by_role("list", name="Routes")).to_be_visible()
+    await page.get_by_role("button", name="Live").click()
+    await expect(page.get_by_role("heading", level=1).locator("..")).to_contain_text("over the last")
+
+
+async def test_a_route_says_why_requests_are_refused(stage: Stage, page: Page) -> None:
+    await log_in(page, stage.url)
+    await stage.remember(600)
+    await page.goto(f"{stage.url}/#/routes/orders")
+    refused = page.get_by_role("region", name="Recently refused")
+    await expect(refused.get_by_role("row", name="over a limit")).to_be_visible()
+    await expect(page.get_by_role("region", name="Last changes").get_by_role("listitem")).to_have_count(1)
+    await page.goto(f"{stage.url}/#/services/orders")
+    await expect(page.get_by_role("region", name="Routes to it").get_by_role("listitem")).to_have_count(2)
+
+
 async def test_limits_show_the_fullest_keys(stage: Stage, page: Page) -> None:
     await log_in(page, stage.url)
     await page.goto(f"{stage.url}/#/limits/per-caller")
@@ -90,7 +135,6 @@ async def test_limits_show_the_fullest_keys(stage: Stage, page: Page) -> None:
 
 @pytest.mark.timeout(300)
 async def test_a_large_gateway_stays_small_in_the_browser(page: Page) -> None:
-    expect.set_options(timeout=30_000)
     async with staged(40, services=100, routes=3000) as stage:
         await log_in(page, stage.url)
         await page.goto(f"{stage.url}/#/routes")

@@ -61,6 +61,19 @@ export async function get<T>(path: string, signal?: AbortSignal): Promise<T> {
   return content<T>(await request(path, { ...(signal ? { signal } : {}) }));
 }
 
+/** Why a GET is refused; null if it is answered. The answer itself is not read. */
+export async function problemOf(path: string): Promise<ApiError | null> {
+  const control = new AbortController();
+  try {
+    await request(path, { signal: control.signal });
+    return null;
+  } catch (error) {
+    return error instanceof ApiError ? error : null;
+  } finally {
+    control.abort();
+  }
+}
+
 /** A page of a list, and the path of the next one. */
 export async function page<T>(path: string, signal?: AbortSignal): Promise<{ items: T[]; next: string | null }> {
   const response = await request(path, { ...(signal ? { signal } : {}) });

@@ -241,6 +241,23 @@ export interface NodeTraffic {
   memory_bytes: number | null;
 }
 
+/** Requests a second, by the decision about them. */
+export type Reasons = Record<string, number>;
+
+export interface InstanceTraffic {
+  instance_id: string;
+  status: Instance["status"];
+  requests_per_second: number;
+  error_share: number;
+  ejected_at: number;
+}
+
+export interface LimitTraffic {
+  name: string;
+  refused_per_second: number;
+  shadowed_per_second: number;
+}
+
 export interface ServiceTraffic {
   service_name: string;
   requests_per_second: number;
@@ -252,21 +269,45 @@ export interface ServiceTraffic {
   open_at: string[];
   healthy: number;
   total: number;
+  failures: Reasons;
+  ejected: number;
+  instances: InstanceTraffic[];
 }
 
 export interface RouteTraffic extends Rates {
   name: string;
   service_name: string | null;
+  services: string[];
+  rate_limits: string[];
+  refusals: Reasons;
+}
+
+export interface Point {
+  at: string;
+  requests_per_second: number;
+  client_errors_per_second: number;
+  server_errors_per_second: number;
+  p50: number | null;
+  p99: number | null;
+}
+
+export interface TrafficHistory {
+  step: number;
+  seconds: number;
+  points: Point[];
+  /** Requests of the whole time, by decision. */
+  refusals: Reasons;
 }
 
 export interface Traffic {
   at: string;
   every: number;
   revision: number;
-  total: Rates & { p50: number | null; p99: number | null };
+  total: Rates & { p50: number | null; p99: number | null; refusals: Reasons };
   dataplanes: NodeTraffic[];
   services: ServiceTraffic[];
   routes: RouteTraffic[];
+  limits: LimitTraffic[];
 }
 
 export interface LiveEvent {

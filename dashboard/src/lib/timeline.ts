@@ -18,6 +18,8 @@ export function useEvents(types: string[], fits: (event: LiveEvent) => boolean, 
       path: `/api/v1/events?${query}`,
       events: Object.fromEntries(types.map((type) => [type, take])),
       changed: () => undefined,
+      // A new connection tells the last events again.
+      opened: () => setFound([]),
     });
   }, [key]);
   return found;

@@ -1,5 +1,6 @@
 import type { JSX } from "preact";
-import type { Service } from "../api/types";
+import type { Service, ServiceTraffic } from "../api/types";
+import { number, percent, plural } from "../lib/format";
 import { useLoad, useNow, useTitle } from "../lib/hooks";
 import { href } from "../lib/route";
 import { useEvents } from "../lib/timeline";
@@ -11,6 +12,8 @@ export function InstancePage({ service, instance }: { service: string; instance:
   useTitle(instance);
   const now = useNow() + skew;
   const found = useLoad<Service>(`/api/v1/services/${encodeURIComponent(service)}`, 2000);
+  const counted = useLoad<ServiceTraffic>(`/api/v1/traffic/services/${encodeURIComponent(service)}`, 2000);
+  const live = counted.data?.instances.find((each) => each.instance_id === instance);
   const events = useEvents(
     ["instance"],
     (one) => one.service_name === service && one.instance_id === instance,
@@ -24,6 +27,7 @@ export function InstancePage({ service, instance }: { service: string; instance:
       <div class="heading">
         <h1>{instance}</h1>
         {one && <Badge tone={stateTone(one.status)}>{one.status}</Badge>}
+        {live !== undefined && live.ejected_at > 0 && <Badge tone="warning">ejected on {plural(live.ejected_at, "data plane")}</Badge>}
         <span class="soft">
           of service <a href={href("services", service)}>{service}</a>
         </span>
@@ -31,6 +35,12 @@ export function InstancePage({ service, instance }: { service: string; instance:
       {one ? (
         <>
           <dl class="figures">
+            <Figure
+              label="Requests a second"
+              value={number(live?.requests_per_second)}
+              note={`${percent(live?.error_share)} answered with 5xx`}
+              {...((live?.error_share ?? 0) > 0.01 ? { tone: "warning" as const } : {})}
+            />
             <Figure label="Address" value={<code>{one.port === null ? one.host : `${one.host}:${one.port}`}</code>} note={one.source} />
             <Figure label="Last probe" value={<Time at={one.last_check} now={now} />} note={one.reason || "passed"} />
             <Figure label="Weight" value={one.weight} note={one.workers ? `${one.workers} registered processes` : "no registration"} />

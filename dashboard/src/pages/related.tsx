@@ -1,25 +1,43 @@
 // What pages of resources have in common: the last changes to them, their events, their fields.
 import type { JSX } from "preact";
-import type { ChangeRecord, LiveEvent } from "../api/types";
+import type { ChangeRecord, LiveEvent, TrafficHistory } from "../api/types";
 import { useLoad } from "../lib/hooks";
 import { href } from "../lib/route";
 import { useStore } from "../lib/store";
 import { fleet } from "../state/fleet";
+import { HistoryChart, span } from "../ui/history";
 import { Badge, Empty, Loading, Panel, Time, type Tone } from "../ui/parts";
 
+const CHANGES = 20;
+
 /** The last changes that touched one of these resources ("route/orders"). */
-export function LastChanges({ resources, now }: { resources: string[]; now: number }): JSX.Element {
+function useChanges(resources: string[]): ChangeRecord[] | undefined {
   const revision = useStore(fleet)?.head.revision;
-  const history = useLoad<ChangeRecord[]>("/api/v1/history?limit=500", 0, [revision]);
-  const touching = history.data?.filter((one) =>
-    one.changes.some((changed) => resources.includes(`${changed.kind}/${changed.name}`)),
+  const query = [`limit=${CHANGES}`, ...resources.map((one) => `resource=${encodeURIComponent(one)}`)].join("&");
+  return useLoad<ChangeRecord[]>(`/api/v1/history?${query}`, 0, [revision]).data;
+}
+
+/** The recorded traffic of a route or a service, with the changes that touched it. */
+export function Hour(props: { history: TrafficHistory | undefined; resources: string[]; label: string }): JSX.Element | null {
+  const changes = useChanges(props.resources);
+  const points = props.history?.points ?? [];
+  const recorded = span(points);
+  if (!props.history || !recorded) return null;
+  return (
+    <Panel title={`The last ${recorded}`}>
+      <HistoryChart points={points} step={props.history.step} changes={changes ?? []} label={props.label} />
+    </Panel>
   );
+}
+
+export function LastChanges({ resources, now }: { resources: string[]; now: number }): JSX.Element {
+  const touching = useChanges(resources);
   return (
     <Panel title="Last changes">
       {touching === undefined ? (
         <Loading />
       ) : touching.length === 0 ? (
-        <Empty>None of the last 500 changes touched it.</Empty>
+        <Empty>No change on record touched it.</Empty>
       ) : (
         <ul class="lines">
           {touching.slice(0, 8).map((one) => (

@@ -1,7 +1,8 @@
 import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
-import type { Route } from "../api/types";
+import type { Route, TrafficHistory } from "../api/types";
 import { number, percent } from "../lib/format";
+import { total } from "../lib/reasons";
 import { useLoad, useNow, useTitle } from "../lib/hooks";
 import { useList } from "../lib/list";
 import { href } from "../lib/route";
@@ -9,8 +10,11 @@ import { useStore } from "../lib/store";
 import { fleet, skew } from "../state/fleet";
 import { ofRoute, traffic } from "../state/traffic";
 import { Badge, Failure, Figure, Loading, Panel, Same } from "../ui/parts";
+import { ReasonsPanel } from "../ui/reasons";
 import { Table, type Column } from "../ui/table";
-import { FieldList, LastChanges } from "./related";
+import { FieldList, Hour, LastChanges } from "./related";
+
+const HISTORY = 20_000;
 
 export function RoutesPage(): JSX.Element {
   useTitle("Routes");
@@ -78,8 +82,15 @@ function matches(one: Route): string {
   return `${methods}${one.hosts?.length ? one.hosts.join(",") : ""}${where}`;
 }
 
+function destinations(one: Route): string[] {
+  if (one.service_name) return [one.service_name];
+  return (one.services ?? []).flatMap((each) => (each.service_name ? [each.service_name] : []));
+}
+
+/** The services; of a route that answers by itself, what it does. */
 function destination(one: Route): string {
-  return one.service_name ?? one.services?.map((each) => each.service_name).join(", ") ?? "";
+  const own = ["redirect", "respond"].find((field) => one[field]);
+  return destinations(one).join(", ") || (own ? `${own}s` : "–");
 }
 
 export function RoutePage({ name }: { name: string }): JSX.Element {
@@ -88,16 +99,24 @@ export function RoutePage({ name }: { name: string }): JSX.Element {
   const revision = useStore(fleet)?.head.revision;
   const found = useLoad<Route>(`/api/v1/routes/${encodeURIComponent(name)}`, 0, [revision]);
   const live = ofRoute(useStore(traffic), name);
+  const history = useLoad<TrafficHistory>(`/api/v1/traffic/history?route=${encodeURIComponent(name)}`, HISTORY);
   if (found.error) return <Failure error={found.error} />;
   if (!found.data) return <Loading />;
   const one = found.data;
+  const resources = [`route/${name}`, ...destinations(one).map((service) => `service/${service}`)];
   return (
     <>
       <div class="heading">
         <h1>{name}</h1>
         <code>{matches(one)}</code>
         <span class="soft">
-          to <a href={href("services", destination(one))}>{destination(one)}</a>
+          {destinations(one).length === 0 && destination(one)}
+          {destinations(one).map((service, at) => (
+            <span key={service}>
+              {at ? ", " : "to "}
+              <a href={href("services", service)}>{service}</a>
+            </span>
+          ))}
         </span>
       </div>
       <dl class="figures">
@@ -109,11 +128,13 @@ export function RoutePage({ name }: { name: string }): JSX.Element {
           {...((live?.error_share ?? 0) > 0.01 ? { tone: "warning" as const } : {})}
         />
         <Figure
-          label="Refused and client errors"
-          value={number(live?.client_errors_per_second ?? 0)}
-          note="a second: no token, no scope, a limit, or 4xx of the service"
+          label="Refused"
+          value={number(total(live?.refusals ?? {}))}
+          note={`a second; ${number(live?.client_errors_per_second ?? 0)} client errors in all`}
         />
       </dl>
+      <Hour history={history.data} label={`Traffic of route ${name}`} resources={resources} />
+      <ReasonsPanel title="Recently refused" now={live?.refusals ?? {}} history={history.data} />
       <Panel title="Settings">
         <FieldList value={one} leaveOut={["name", "revision", "serving", "connected", "status"]} />
         {(one.rate_limits ?? []).length > 0 && (
@@ -127,7 +148,7 @@ export function RoutePage({ name }: { name: string }): JSX.Element {
           </p>
         )}
       </Panel>
-      <LastChanges resources={[`route/${name}`, `service/${destination(one)}`]} now={now} />
+      <LastChanges resources={resources} now={now} />
       <Same command={`headgate get routes ${name}`} />
     </>
   );

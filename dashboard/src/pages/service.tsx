@@ -1,7 +1,7 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { ApiError, send } from "../api/client";
-import type { Circuit, Instance, Route, Service } from "../api/types";
+import type { Circuit, Instance, InstanceTraffic, Route, Service, ServiceTraffic, TrafficHistory } from "../api/types";
 import { duration, number, percent } from "../lib/format";
 import { useLoad, useNow, useTitle } from "../lib/hooks";
 import { href } from "../lib/route";
@@ -11,11 +11,13 @@ import { skew } from "../state/fleet";
 import { mayWrite } from "../state/session";
 import { ofService, traffic } from "../state/traffic";
 import { Badge, Failure, Figure, Loading, Panel, Same, Time } from "../ui/parts";
+import { ReasonsPanel } from "../ui/reasons";
 import { Table, type Column } from "../ui/table";
-import { FieldList, LastChanges, stateTone, Timeline } from "./related";
+import { FieldList, Hour, LastChanges, stateTone, Timeline } from "./related";
 import { healthTone } from "./services";
 
 const EVERY = 2000;
+const HISTORY = 20_000;
 type Row = Instance & { id: string };
 
 export function ServicePage({ name }: { name: string }): JSX.Element {
@@ -23,7 +25,9 @@ export function ServicePage({ name }: { name: string }): JSX.Element {
   const now = useNow() + skew;
   const service = useLoad<Service>(`/api/v1/services/${encodeURIComponent(name)}`, EVERY);
   const circuit = useLoad<Circuit>(`/api/v1/circuits/${encodeURIComponent(name)}`, EVERY);
-  const live = ofService(useStore(traffic), name);
+  const all = useLoad<ServiceTraffic>(`/api/v1/traffic/services/${encodeURIComponent(name)}`, EVERY);
+  const history = useLoad<TrafficHistory>(`/api/v1/traffic/history?service=${encodeURIComponent(name)}`, HISTORY);
+  const live = ofService(useStore(traffic), name) ?? all.data;
   const events = useEvents(["instance", "circuit"], (one) => one.service_name === name, name);
   if (service.error && !service.data) return <Failure error={service.error} />;
   if (!service.data) return <Loading />;
@@ -51,7 +55,9 @@ export function ServicePage({ name }: { name: string }): JSX.Element {
         />
       </dl>
       <Breaker circuit={circuit.data} now={now} reload={circuit.reload} />
-      <Instances service={one} now={now} reload={service.reload} />
+      <Instances service={one} traffic={all.data?.instances ?? []} now={now} reload={service.reload} />
+      <Hour history={history.data} label={`Traffic of service ${name}`} resources={[`service/${name}`]} />
+      <ReasonsPanel title="Recently failed" now={live?.failures ?? {}} history={history.data} />
       <Timeline title="Health and circuit" events={events} now={now} />
       <Routes name={name} />
       <LastChanges resources={[`service/${name}`]} now={now} />
@@ -117,7 +123,15 @@ function Breaker({ circuit, now, reload }: { circuit: Circuit | undefined; now: 
   );
 }
 
-function Instances({ service, now, reload }: { service: Service; now: number; reload: () => void }): JSX.Element {
+interface InstancesProps {
+  service: Service;
+  traffic: InstanceTraffic[];
+  now: number;
+  reload: () => void;
+}
+
+function Instances({ service, traffic: counted, now, reload }: InstancesProps): JSX.Element {
+  const rates = new Map(counted.map((one) => [one.instance_id, one]));
   const [error, setError] = useState<ApiError>();
   const rows: Row[] = Object.entries(service.instances).map(([id, one]) => ({ id, ...one }));
   const order: Record<string, number> = { unhealthy: 0, draining: 1, starting: 2, healthy: 3 };
@@ -130,7 +144,28 @@ function Instances({ service, now, reload }: { service: Service; now: number; re
   };
   const columns: Column<Row>[] = [
     { name: "Instance", cell: (row) => row.id, by: (row) => row.id },
-    { name: "Status", cell: (row) => <Badge tone={stateTone(row.status)}>{row.status}</Badge>, by: (row) => order[row.status] ?? 0 },
+    {
+      name: "Status",
+      cell: (row) => (
+        <>
+          <Badge tone={stateTone(row.status)}>{row.status}</Badge>
+          {(rates.get(row.id)?.ejected_at ?? 0) > 0 && <Badge tone="warning">ejected</Badge>}
+        </>
+      ),
+      by: (row) => order[row.status] ?? 0,
+    },
+    {
+      name: "Requests/s",
+      numeric: true,
+      cell: (row) => number(rates.get(row.id)?.requests_per_second),
+      by: (row) => rates.get(row.id)?.requests_per_second ?? -1,
+    },
+    {
+      name: "Errors",
+      numeric: true,
+      cell: (row) => percent(rates.get(row.id)?.error_share),
+      by: (row) => rates.get(row.id)?.error_share ?? -1,
+    },
     { name: "Address", wide: true, cell: (row) => <code>{row.port === null ? row.host : `${row.host}:${row.port}`}</code> },
     { name: "Reason", cell: (row) => row.reason || "–" },
     { name: "Last probe", numeric: true, wide: true, cell: (row) => <Time at={row.last_check} now={now} /> },
@@ -163,22 +198,23 @@ function Instances({ service, now, reload }: { service: Service; now: number; re
   );
 }
 
+const MOST = 60;
+
 function Routes({ name }: { name: string }): JSX.Element | null {
-  const routes = useLoad<Route[]>("/api/v1/routes?limit=1000");
-  const leading = routes.data?.filter((one) => one.service_name === name || one.services?.some((each) => each.service_name === name));
-  if (!leading) return null;
+  const found = useLoad<Route[]>(`/api/v1/routes?limit=${MOST + 1}&uses=${encodeURIComponent(`service/${name}`)}`);
+  if (!found.data) return null;
   return (
     <Panel title="Routes to it">
-      {leading.length === 0 ? (
-        <p class="soft">None of the first 1,000 routes leads here.</p>
+      {found.data.length === 0 ? (
+        <p class="soft">No route leads here.</p>
       ) : (
         <ul class="chips">
-          {leading.slice(0, 60).map((one) => (
+          {found.data.slice(0, MOST).map((one) => (
             <li key={one.name}>
               <a href={href("routes", one.name)}>{one.name}</a> <code>{one.path ?? one.prefix}</code>
             </li>
           ))}
-          {leading.length > 60 && <li class="soft">and {leading.length - 60} more</li>}
+          {found.data.length > MOST && <li class="soft">and more</li>}
         </ul>
       )}
     </Panel>

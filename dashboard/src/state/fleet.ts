@@ -2,7 +2,7 @@
 import { follow, type Connection } from "../api/stream";
 import type { Dataplane, FleetPatch, FleetState, Head, Traffic } from "../api/types";
 import { Store } from "../lib/store";
-import { takeTraffic } from "./traffic";
+import { recall, takeTraffic } from "./traffic";
 
 export interface Fleet {
   head: Head;
@@ -31,39 +31,18 @@ function patch(news: FleetPatch): void {
   fleet.set({ head, dataplanes });
 }
 
-const HIDDEN = 30_000;
-
-/** Follow the stream while the page is visible, and for a moment longer: browsers allow few connections to a host. */
+/** Follow the fleet until the returned function is called. */
 export function start(): () => void {
-  let stop: (() => void) | null = null;
-  let timer = 0;
-  const open = (): void => {
-    stop ??= follow({
-      path: "/api/v1/fleet/stream?traffic=true",
-      events: {
-        state: (data) => take(data as FleetState),
-        patch: (data) => patch(data as FleetPatch),
-        traffic: (data) => takeTraffic(data as Traffic),
-      },
-      changed: (now) => connection.set(now),
-    });
-  };
-  const close = (): void => {
-    stop?.();
-    stop = null;
-  };
-  const turn = (): void => {
-    window.clearTimeout(timer);
-    if (document.hidden) timer = window.setTimeout(close, HIDDEN);
-    else open();
-  };
-  document.addEventListener("visibilitychange", turn);
-  open();
-  return () => {
-    document.removeEventListener("visibilitychange", turn);
-    window.clearTimeout(timer);
-    close();
-  };
+  void recall();
+  return follow({
+    path: "/api/v1/fleet/stream?traffic=true",
+    events: {
+      state: (data) => take(data as FleetState),
+      patch: (data) => patch(data as FleetPatch),
+      traffic: (data) => takeTraffic(data as Traffic),
+    },
+    changed: (now) => connection.set(now),
+  });
 }
 
 export type Standing = "gone" | "serving" | "rejecting" | "waiting";

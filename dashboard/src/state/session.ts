@@ -6,12 +6,22 @@ import { Store } from "../lib/store";
 export type SessionState =
   | { state: "loading" }
   | { state: "unreachable"; reason: string }
-  | { state: "in"; session: Session }
+  /** `ended`: why a new login is needed; the page stays. `problem`: why the session cannot be renewed at the moment. */
+  | { state: "in"; session: Session; ended?: string; problem?: string }
   | { state: "out"; reason: string };
 
+type Renewal = "renewed" | "ended" | "unknown";
+
 export const session = new Store<SessionState>({ state: "loading" });
+const AGAIN = 5000;
 let timer = 0;
 let lifetime = 900;
+let renewing: Promise<Renewal> | null = null;
+
+function later(work: () => unknown, milliseconds: number): void {
+  window.clearTimeout(timer);
+  timer = window.setTimeout(() => void work(), milliseconds);
+}
 
 function take(found: Session): void {
   window.clearTimeout(timer);
@@ -20,40 +30,60 @@ function take(found: Session): void {
     return;
   }
   session.set({ state: "in", session: found });
-  if (found.username) timer = window.setTimeout(() => void renew(), Math.max(5, found.seconds * 0.7) * 1000);
+  if (found.username) later(keep, Math.max(5, found.seconds * 0.7) * 1000);
 }
 
 export async function load(): Promise<void> {
   try {
     const found = await get<Session>("/session");
-    if (found.username === null && found.renewable && (await renew())) return;
+    if (found.username === null && found.renewable) {
+      const renewal = await renew();
+      if (renewal === "renewed") return;
+      if (renewal === "unknown") throw new ApiError(0, "The session cannot be renewed");
+    }
     take(found);
   } catch (error) {
-    if (error instanceof ApiError) {
-      session.set({ state: "unreachable", reason: error.message });
-      window.clearTimeout(timer);
-      timer = window.setTimeout(() => void load(), 3000);
-    }
+    if (!(error instanceof ApiError)) throw error;
+    session.set({ state: "unreachable", reason: error.message });
+    later(load, 3000);
   }
 }
 
-async function renew(): Promise<boolean> {
+/** Renew the session; if the control plane cannot do so now, the page stays and it is tried again. */
+async function keep(): Promise<void> {
+  const renewal = await renew();
+  const now = session.get();
+  if (renewal === "unknown") later(keep, AGAIN);
+  if (renewal === "ended" && now.state === "in") session.set({ ...now, ended: "The session has ended" });
+}
+
+function renew(): Promise<Renewal> {
+  renewing ??= renewOnce().finally(() => {
+    renewing = null;
+  });
+  return renewing;
+}
+
+async function renewOnce(): Promise<Renewal> {
   try {
-    return await navigator.locks.request("headgate-session", async () => {
+    return await navigator.locks.request("headgate-session", async (): Promise<Renewal> => {
       // Another tab may have renewed it in the meantime.
       const found = await get<Session>("/session");
       if (found.username !== null && found.seconds > 0.5 * lifetime) {
         take(found);
-        return true;
+        return "renewed";
       }
       const made = await send<Session>("POST", "/session/renew");
       lifetime = made.seconds;
       take(made);
-      return true;
+      return "renewed";
     });
   } catch (error) {
-    if (error instanceof ApiError && error.status === 0) timer = window.setTimeout(() => void renew(), 5000);
-    return false;
+    if (!(error instanceof ApiError)) throw error;
+    if (error.status === 401 || error.status === 403) return "ended";
+    const now = session.get();
+    if (now.state === "in" && error.status) session.set({ ...now, problem: error.message });
+    return "unknown";
   }
 }
 
@@ -70,11 +100,7 @@ export async function logout(): Promise<void> {
 }
 
 export function start(): void {
-  onUnauthorized(() => {
-    void renew().then((renewed) => {
-      if (!renewed) session.set({ state: "out", reason: "The session has ended" });
-    });
-  });
+  onUnauthorized(() => void keep());
   void load();
 }
 

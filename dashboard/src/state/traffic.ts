@@ -1,36 +1,22 @@
-// The live traffic, and what this page has seen of it during the last hour.
-import type { RouteTraffic, ServiceTraffic, Traffic } from "../api/types";
+// The live traffic. What was before is recorded by the control plane: GET /api/v1/traffic/history.
+import { get } from "../api/client";
+import type { RouteTraffic, ServiceTraffic, Traffic, TrafficHistory } from "../api/types";
 import { Store } from "../lib/store";
 
-export const HOUR = 3600_000;
-/** Milliseconds between two samples that are kept. */
-export const STEP = 10_000;
-/** Services and routes of a sample that are kept: the busiest. An hour is 360 samples, some megabytes at most. */
-const KEPT = 60;
-
-export interface Sample {
-  at: number;
-  traffic: Traffic;
-}
-
 export const traffic = new Store<Traffic | null>(null);
-export const samples = new Store<Sample[]>([]);
 /** Requests a second of the last minutes, a point for each report. */
 export const series = new Store<number[]>([]);
 
 export function takeTraffic(news: Traffic): void {
   traffic.set(news);
   series.set([...series.get(), news.total.requests_per_second].slice(-150));
-  samples.set(keep(samples.get(), news));
 }
 
-/** The samples with a new one, if it is time for one; none is older than an hour. */
-export function keep(before: Sample[], news: Traffic): Sample[] {
-  const at = Date.parse(news.at);
-  const last = before.at(-1);
-  if (last !== undefined && at - last.at < STEP) return before;
-  const small = { ...news, dataplanes: [], services: news.services.slice(0, KEPT), routes: news.routes.slice(0, KEPT) };
-  return [...before.filter((one) => one.at > at - HOUR), { at, traffic: small }];
+/** Begin the series with what is on record of the last minutes. */
+export async function recall(): Promise<void> {
+  const found = await get<TrafficHistory>("/api/v1/traffic/history").catch(() => null);
+  const before = found?.points.slice(-60).map((one) => one.requests_per_second) ?? [];
+  if (before.length) series.set([...before, ...series.get()].slice(-150));
 }
 
 export function ofService(now: Traffic | null, name: string): ServiceTraffic | undefined {

@@ -30,6 +30,22 @@ async def test_the_newest_first_and_page_by_page(admin: httpx.AsyncClient) -> No
     assert [record["author"] for record in page] == ["test"]
 
 
+async def test_changes_of_some_resources(admin: httpx.AsyncClient) -> None:
+    first = await apply(admin, **DOCUMENT)
+    second = await apply(admin, routes=[{**ROUTE, "prefix": "/o"}])
+    third = await apply(admin, services=[{"service_name": "orders", "description": "new"}])
+    for query, revisions in (
+        ("resource=route/orders", [second, first]),
+        ("resource=service/orders", [third, first]),
+        ("resource=service/orders&resource=route/orders&limit=2", [third, second]),
+        ("resource=instance/orders/orders-1", []),
+    ):
+        found = (await admin.get(f"/api/v1/history?{query}")).json()
+        assert [record["revision"] for record in found] == revisions, query
+    for query in ("resource=orders", "resource=none/orders", "resource=route/", "&resource=route/x" * 21):
+        assert (await admin.get(f"/api/v1/history?{query}")).status_code == 400
+
+
 async def test_one_change(admin: httpx.AsyncClient) -> None:
     await apply(admin, **DOCUMENT)
     revision = await apply(admin, routes=[{**ROUTE, "prefix": "/o"}])

@@ -187,6 +187,30 @@ async def test_limits_are_written_beside_the_view_of_their_buckets(
     assert (await orders.delete(f"{config}/callers")).status_code == 204
 
 
+async def test_lists_are_filtered_by_what_they_use(orders: httpx.AsyncClient) -> None:
+    for name in ("b", "a", "c"):
+        limits = ["slow"] if name == "c" else []
+        route = {"prefix": f"/{name}", "service_name": "orders", "rate_limits": limits}
+        await orders.put(
+            "/api/v1/config/rate-limits/slow", json={"per_second": 1, "burst": 1, "key": "subject"}
+        )
+        (await orders.put(f"/api/v1/routes/{name}", json=route)).raise_for_status()
+    await orders.put("/api/v1/services/other", json={})
+
+    async def names(query: str) -> list[str]:
+        return [one["name"] for one in (await orders.get(f"/api/v1/routes?{query}")).json()]
+
+    by_service = await names("uses=service/orders")
+    assert {"a", "b", "c"} <= set(by_service) and by_service == sorted(by_service)
+    assert await names("uses=rate_limit/slow") == ["c"]
+    assert await names("uses=service/other") == []
+    page = await orders.get("/api/v1/routes?uses=service/orders&limit=1")
+    assert [one["name"] for one in page.json()] == by_service[:1]
+    assert "uses=service" in page.headers["Link"]
+    for wrong in ("uses=orders", "uses=thing/orders", "uses=service/"):
+        assert (await orders.get(f"/api/v1/routes?{wrong}")).status_code == 400
+
+
 async def test_lists_are_filtered_by_label(orders: httpx.AsyncClient) -> None:
     for name, labels in (("a", {"team": "shop"}), ("b", {"team": "bank", "tier": "1"}), ("c", {"tier": "1"})):
         await orders.put(f"/api/v1/scopes/{name}", json={"labels": labels, "description": f"Scope {name}"})
