@@ -16,6 +16,13 @@ from headgate_api.expressions import compiled
 
 TARGETS: Final = ("service_name", "services", "respond", "redirect")
 """Fields of a route of which exactly one is set."""
+OWN: Final = ("respond", "redirect")
+"""Those of them by which the gateway answers."""
+OF_SERVICES: Final = (
+    *("strip_prefix", "rewrite", "rewrite_full", "rewrite_regex", "rewrite_host"),
+    *("request_headers", "timeout", "upgrades"),
+)
+"""Fields of a route that say how a service is asked."""
 REWRITES: Final = ("strip_prefix", "rewrite", "rewrite_full", "rewrite_regex")
 """Fields of a route of which at most one is set."""
 _SUBSTITUTION: Final = pattern(
@@ -129,6 +136,9 @@ def target_problems(fields: Mapping[str, object]) -> Iterable[Problem]:
         yield Problem("service_name", "is required, or services, respond or redirect")
     for name in given[1:]:
         yield Problem(name, f"must not be given together with {given[0]}")
+    for name in OF_SERVICES if given and given[0] in OWN else ():
+        if fields.get(name) not in (None, False, (), [], {}):
+            yield Problem(name, f"needs a service, but the route has {given[0]}: it would change nothing")
     rewrites = [name for name in REWRITES if fields.get(name) not in (None, False)]
     for name in rewrites[1:]:
         yield Problem(name, f"must not be given together with {rewrites[0]}")

@@ -14,28 +14,31 @@ from dataplane.gateway.policy.forwarding import Redirect, Respond, Sticky
 from dataplane.gateway.policy.router import with_prefix
 from dataplane.gateway.policy.weights import Points, borders, point_of, side
 from dataplane.proxy.exchange import Exchange, Forwarding
-from dataplane.proxy.messages import Request
+from dataplane.proxy.messages import BadRequest, Request
 from dataplane.proxy.reply import Reply
 
 _PORTS: Final = {"http": 80, "https": 443}
 
 
-class Responded:
+class OwnAnswer:
+    """A route's answer in place of a service's response: edited like it."""
+
+    __slots__ = ("reply",)
+
+    def __init__(self, reply: Reply) -> None:
+        self.reply = reply
+
+
+class Responded(OwnAnswer):
     """The route answers by itself."""
 
-    __slots__ = ("reply",)
-
-    def __init__(self, reply: Reply) -> None:
-        self.reply = reply
+    __slots__ = ()
 
 
-class Redirected:
+class Redirected(OwnAnswer):
     """The route sends the client elsewhere."""
 
-    __slots__ = ("reply",)
-
-    def __init__(self, reply: Reply) -> None:
-        self.reply = reply
+    __slots__ = ()
 
 
 class Preflight:
@@ -133,10 +136,14 @@ class Redirecting(Action):
     def take(self, exchange: Exchange) -> object | None:
         request = exchange.request
         assert request is not None
-        fields = [("location", self._location(exchange, request))]
+        location = self._location(exchange, request)
+        if not location:
+            return BadRequest(400, "no Host, which the redirect needs")
+        fields = [("location", location)]
         return Redirected(Reply(self._redirect.status, "redirected", "", fields))
 
     def _location(self, exchange: Exchange, request: Request) -> str:
+        """Empty if the request does not have what it takes."""
         redirect, query = self._redirect, request.query.decode("latin-1")
         path = request.path if request.sent_path is None else request.sent_path
         if redirect.path:
@@ -146,8 +153,8 @@ class Redirecting(Action):
         host, _, port = _split(request.authority.decode("latin-1"))
         host = redirect.host or host
         if not host:
-            # HTTP/1.0 without Host: a relative reference (RFC 9110, 10.2.2).
-            return path + query
+            # HTTP/1.0 without Host: a relative reference (RFC 9110, 10.2.2), which has neither scheme nor port.
+            return "" if redirect.scheme or redirect.port else path + query
         scheme = redirect.scheme or _scheme(exchange, request)
         if redirect.port:
             port = str(redirect.port)
@@ -210,7 +217,8 @@ class Splitting(Action):
         value = _cookie(request.field("cookie"), sticky.cookie)
         if not value:
             value = exchange.request_id.decode("latin-1")
-            cookie = f"{sticky.cookie}={value}; Path=/; HttpOnly; SameSite=Lax"
+            secure = "; Secure" if _scheme(exchange, request) == "https" else ""
+            cookie = f"{sticky.cookie}={value}; Path=/; HttpOnly; SameSite=Lax{secure}"
             exchange.response_fields = (*exchange.response_fields, ("set-cookie", cookie))
         return point_of(value)
 

@@ -16,10 +16,11 @@ from time import time
 from typing import Protocol, cast
 
 from dataplane.config.table import EMPTY, Table
-from dataplane.gateway.actions import AddressDenied, Preflight
+from dataplane.gateway.actions import AddressDenied, OwnAnswer, Preflight
 from dataplane.gateway.backends import Backends
 from dataplane.gateway.checks import discard, release, tell
 from dataplane.gateway.limit_keys import claims_of
+from dataplane.gateway.own_answers import edited
 from dataplane.gateway.plan import Plan
 from dataplane.gateway.planner import Planner, claims_shown
 from dataplane.gateway.policy.authenticate import Authenticator
@@ -50,7 +51,7 @@ from dataplane.proxy.errors import (
 from dataplane.proxy.exchange import UNDECIDED, Decider, Exchange, Fields
 from dataplane.proxy.messages import NO_IDENTITY, SERVER, BadRequest, Identity, Provenance
 from dataplane.proxy.pool import Pool
-from dataplane.proxy.reply import Reply
+from dataplane.proxy.reply import Reply, with_fields
 from dataplane.proxy.trust import Peer, TrustedProxies, address_block
 from headgate_api.expressions import TooLong
 
@@ -336,6 +337,15 @@ class Gateway(Decider):
         reply = respond(refusal)
         if exchange is not None and exchange.plan is not None:
             cors = cast(Plan, exchange.plan).cors
+            wanted = exchange.plan.response_edits
+            if wanted is not None and isinstance(refusal, OwnAnswer):
+                # With the fields that CORS drops, and Vary.
+                reply = edited(reply, wanted, exchange)
+                return (
+                    reply
+                    if cors is None or exchange.request is None
+                    else with_fields(reply, cors.response(exchange.request.field("origin")))
+                )
             if cors is not None and type(refusal) is not Preflight:
                 return readable(reply, cors, exchange)
         return reply

@@ -156,7 +156,10 @@ class Teller:
         if isinstance(refusal, AmbiguousPath):
             return "route" if self._exchange.plan is None else "rewrite"
         if isinstance(refusal, BadRequest) and self._exchange.fault is None:
-            return "route" if self._exchange.plan is None else "rewrite"
+            if self._exchange.plan is None:
+                return "route"
+            forwarding = self._plan.route.forwarding
+            return "action" if forwarding is not None and forwarding.redirect is not None else "rewrite"
         if isinstance(refusal, TooMany | Unanswered | Uncounted):
             return "late_limits" if needs_caller(refusal.limit) else "early_limits"
         return "" if refusal is None else _STAGES_OF[type(refusal)]
@@ -289,6 +292,8 @@ class Teller:
             return Step("action", ANSWERED, "The route answers a browser that asks for permission (CORS).")
         if isinstance(refusal, OriginDenied):
             return Step("action", REFUSED, "Scripts of this origin may not use the route (CORS).")
+        if isinstance(refusal, BadRequest):
+            return Step("action", REFUSED, f"The request has {refusal.reason}.")
         if isinstance(refusal, Unusable):
             return Step(
                 "action", REFUSED, f"This data plane cannot do what the route says: {refusal.reason}."

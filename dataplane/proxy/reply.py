@@ -65,8 +65,13 @@ class Reply:
 
 def with_fields(reply: Reply, more: Iterable[tuple[str, str]]) -> Reply:
     """The same response with more fields."""
+    return of_fields(reply, (*reply.fields, *more))
+
+
+def of_fields(reply: Reply, fields: Iterable[tuple[str, str]]) -> Reply:
+    """The same response with these fields."""
     made = Reply(reply.status, reply.decision, "", (), reply.reason)
-    made.body, made.fields = reply.body, (*reply.fields, *more)
+    made.body, made.fields = reply.body, tuple(fields)
     return made
 
 

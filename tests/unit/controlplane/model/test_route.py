@@ -337,6 +337,25 @@ BAD: list[tuple[str, object, str, str]] = [
         "redirect.prefix",
         "needs a route with a prefix",
     ),
+    *(
+        (
+            "route",
+            route(service_name=None, **own, **{name: value}),
+            name,
+            f"needs a service, but the route has {kind}",
+        )
+        for kind, own in (("redirect", {"redirect": {"host": "b.example"}}), ("respond", {"respond": {}}))
+        for name, value in (
+            ("strip_prefix", True),
+            ("rewrite", "/a"),
+            ("rewrite_full", "/a"),
+            ("rewrite_regex", {"pattern": "a", "substitution": "b"}),
+            ("rewrite_host", "a.example"),
+            ("request_headers", {"remove": ["x-a"]}),
+            ("timeout", 1.0),
+            ("upgrades", ["websocket"]),
+        )
+    ),
     (
         "route",
         route(rewrite="/a", rewrite_full="/b"),

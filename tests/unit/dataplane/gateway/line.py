@@ -77,7 +77,7 @@ class Line:
         server_name: str = "",
     ) -> tuple[object, Exchange]:
         peer = self.trusted.peer(address)
-        said = [(b"Host", host), *fields]
+        said = [*([(b"Host", host)] if host else []), *fields]
         if token:
             said.append((b"Authorization", b"Bearer " + token.encode()))
         passing: list[bytes] = []
@@ -85,7 +85,8 @@ class Line:
         collect = field_sorter(REQUEST_NAMES, passing, special)
         for name, value in said:
             collect(name, value)
-        request = read_request(method, path.encode(encoding), passing, special, peer, True, lambda: "1.1")
+        version = "1.1" if host else "1.0"
+        request = read_request(method, path.encode(encoding), passing, special, peer, True, lambda: version)
         where = {"entrance": entrance or Entrance(), "server_name": server_name}
         client = SimpleNamespace(peer=peer, address=peer.address, **where)
         exchange = Exchange(cast(Any, client), request, b"id-1")

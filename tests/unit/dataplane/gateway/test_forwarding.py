@@ -11,6 +11,8 @@ import pytest
 from dataplane.config.table import Item, UnlinkedRoute
 from dataplane.gateway.actions import Redirected, Responded, WithoutService
 from dataplane.gateway.plan import Plan
+from dataplane.gateway.policy.cors import Cors
+from dataplane.gateway.policy.edits import HeaderEdits
 from dataplane.gateway.policy.forwarding import Forwarding, Redirect, Respond, Share, Sticky, Substitution
 from dataplane.gateway.policy.resources import Instance, Limit, LimitKey, Route, Service
 from dataplane.gateway.policy.router import AMBIGUOUS_PATH
@@ -111,9 +113,14 @@ def test_a_caller_stays_on_its_side_by_header() -> None:
 
 
 def test_a_caller_without_the_cookie_gets_it_and_stays() -> None:
-    line = Line(*SERVICES, split(("v1", 50), ("v2", 50), sticky=Sticky(cookie="side")))
+    line = Line(
+        *SERVICES, split(("v1", 50), ("v2", 50), sticky=Sticky(cookie="side")), trusted=["203.0.113.9"]
+    )
     side, exchange = went(line)
     assert exchange.response_fields == (("set-cookie", "side=id-1; Path=/; HttpOnly; SameSite=Lax"),)
+    # RFC 6265, 4.1.2.5: a cookie that was set over TLS is never sent without it.
+    _, secure = went(line, (b"X-Forwarded-Proto", b"https"))
+    assert secure.response_fields == (("set-cookie", "side=id-1; Path=/; HttpOnly; SameSite=Lax; Secure"),)
     for _ in range(5):
         again, second = went(line, (b"Cookie", b"a=b; side=id-1"))
         assert (again, second.response_fields) == (side, ())
@@ -195,6 +202,54 @@ def test_a_redirect_keeps_the_port_and_scheme_that_the_client_used() -> None:
     ):
         refusal, _ = line.ask("/", *fields, host=host)
         assert dict(respond(refusal).fields)["location"] == location
+
+
+NO_HOSTS = [
+    # RFC 9110, 10.2.2: a relative reference, as far as it can say what is wanted. One that leads back is none.
+    (Redirect(path="/x"), "302", "/x"),
+    (Redirect(host="b.example"), "302", "http://b.example/"),
+    (Redirect(scheme="https", host="b.example"), "302", "https://b.example/"),
+    (Redirect(scheme="https"), "400", None),
+    (Redirect(port=8443), "400", None),
+]
+
+
+@pytest.mark.parametrize(("redirect", "status", "location"), NO_HOSTS)
+def test_a_redirect_without_a_host(redirect: Redirect, status: str, location: str | None) -> None:
+    """HTTP/1.0 has none (RFC 9112, 3.2)."""
+    line = Line(route(Forwarding(redirect=redirect)))
+    refusal, exchange = line.ask("/", host=b"")
+    reply = line.gateway.refuse(exchange, refusal)
+    assert (str(reply.status), dict(reply.fields).get("location")) == (status, location)
+
+
+def test_own_answers_are_edited_like_responses() -> None:
+    """HTTPRouteResponseHeaderModifier, on routes without a service."""
+    edits = HeaderEdits(
+        {"strict-transport-security": "max-age=1", "content-type": "text/html"},
+        {"x-route": "%{route}", "x-client": "%{address}"},
+        ("location",),
+    )
+    cors = Cors(origins=frozenset({"https://a.example"}))
+    for own in (
+        Forwarding(respond=Respond(200, b"x", "text/plain"), response_edits=edits),
+        Forwarding(redirect=Redirect(path="/x"), response_edits=edits, cors=cors),
+    ):
+        line = Line(route(own))
+        refusal, exchange = line.ask("/", (b"Origin", b"https://a.example"))
+        reply = line.gateway.refuse(exchange, refusal)
+        found = dict(reply.fields)
+        assert len(found) == len(reply.fields), "none is there twice"
+        assert (found["strict-transport-security"], found["x-route"]) == ("max-age=1", "r")
+        assert (found["content-type"], found["x-client"]) == ("text/html", "203.0.113.9")
+        assert found["content-length"] == str(len(reply.body)) and "location" not in found
+        allowed = own.cors is not None
+        assert (found.get("access-control-allow-origin") == "https://a.example") is allowed
+        assert (found.get("vary") == "Origin") is allowed
+    # Refusals are not the route's own.
+    line = Line(UnlinkedRoute(Route("r", "", prefix="/", forwarding=own)))
+    refusal, exchange = line.ask("/")
+    assert "x-route" not in dict(line.gateway.refuse(exchange, refusal).fields)
 
 
 def sub(pattern: str, text: str) -> Forwarding:
