@@ -65,19 +65,33 @@ class JsonLines(Lines):
             reason += f',"shadowed":"{" ".join(exchange.shadowed)}"'
         if request is not None:
             method, host = request.method, request.host
-            path = quoted(redact_path(request.sent_path or request.path, SECRET_PARAMETERS))
+            sent = request.sent_path or request.path
+            # Nearly every path is without parameters, and the call is one into plain Python.
+            path = quoted(redact_path(sent, SECRET_PARAMETERS) if ";" in sent else sent)
             if request.provenance is not None and request.provenance.context is not None:
                 trace = f',"trace_id":"{request.provenance.context.trace_id.decode("ascii")}"'
+        plan, identity = exchange.plan, exchange.identity
+        if plan is None:
+            place = _place(route, service)
+        else:
+            if not plan.logged:
+                plan.logged = _place(route, service)
+            place = plan.logged
+        if not identity.logged:
+            identity.logged = quoted(identity.subject)
         return (
             f'{{"time":"{self._at(exchange.ended)}","request_id":"{exchange.request_id.decode("ascii")}"'
             f',"client":"{exchange.address}","method":"{method}","host":"{host}","path":{path}'
             f',"status":{exchange.status},"decision":"{exchange.decision}"{reason},"revision":{exchange.revision}'
-            f',"route":"{route}","service":"{service}"'
-            f',"instance":"{endpoint.id if endpoint is not None else ""}"'
-            f',"subject":{quoted(exchange.identity.subject)}'
+            f'{place},"instance":"{endpoint.id if endpoint is not None else ""}"'
+            f',"subject":{identity.logged}'
             f',"attempts":{exchange.attempts},"duration_us":{int(seconds * 1e6)}'
             f',"received":{exchange.received},"sent":{exchange.sent}{trace}}}\n'
         )
+
+
+def _place(route: str, service: str) -> str:
+    return f',"route":"{route}","service":"{service}"'
 
 
 Value = str | int

@@ -64,6 +64,7 @@ class Forwarding:
         "connect_timeout",
         "encoding",
         "idle_timeout",
+        "logged",
         "max_body",
         "replayed",
         "request_edits",
@@ -81,6 +82,8 @@ class Forwarding:
     def __init__(self, route_name: str, service_name: str) -> None:
         self.route_name = route_name
         self.service_name = service_name
+        self.logged = ""
+        """Both as the access log writes them, once it has."""
         self.request_edits: HeaderEdits | None = None
         """Edits of the fields that instances get, and below of those that clients get."""
         self.response_edits: HeaderEdits | None = None

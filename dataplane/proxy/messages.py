@@ -84,7 +84,7 @@ class Provenance:
 class Identity:
     """The caller, as stated to the instance. Prepared once for many requests."""
 
-    __slots__ = ("claims", "rendered", "scopes", "subject")
+    __slots__ = ("claims", "logged", "rendered", "scopes", "subject")
 
     def __init__(self, subject: str, scopes: frozenset[str], claims: Mapping[str, str] | None = None) -> None:
         self.subject = subject
@@ -95,6 +95,8 @@ class Identity:
         """Values of the token's claims that edits of header fields name."""
         self.rendered = b""
         """The identity fields, once HTTP/1 has written them. Another wire format gets its own slot."""
+        self.logged = ""
+        """The subject as the access log writes it, once it has."""
 
 
 NO_IDENTITY: Final = Identity("", frozenset())
