@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from controlplane.api import session
 from controlplane.api.machine import from_this_machine
-from controlplane.api.operation import ADMIN, READ, Access
+from controlplane.api.operation import ADMIN, READ, TAP, Access
 from controlplane.api.parts import Parts
 from controlplane.api.problems import HttpError, forbidden, unauthorized
 from controlplane.identity import Claims, EndedToken, ExpiredToken, InvalidToken
@@ -42,8 +42,18 @@ async def author(parts: Parts, request: Request, access: Access) -> str:
         if user is None or user.disabled or not claims.of(user):
             raise unauthorized(_ENDED, token_was_sent=True)
         if not _holds(claims, user, access):
-            raise forbidden(access, claims.subject, claims.scopes & frozenset(user.scopes))
+            held = claims.scopes & frozenset(user.scopes)
+            raise forbidden(access, claims.subject, held, _advice(access, user))
     return claims.subject
+
+
+def _advice(access: Access, user: User) -> str:
+    """What to do about a missing scope that no other scope implies, and that users of earlier versions lack."""
+    if access != TAP:
+        return ""
+    if access in user.scopes:
+        return "; log in again"
+    return f"; no other scope implies it: give it to user {user.username!r} (headgate edit user), and log in again"
 
 
 async def lost(parts: Parts, request: Request, access: Access) -> HttpError | None:

@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from controlplane.api.parts import Parts
+from controlplane.api.question_counts import KINDS, OUTCOMES, QuestionCounts
 from controlplane.api.streams import Streams
 from controlplane.commands.counts import Counts
 from controlplane.distribute.messages import Messages
@@ -56,6 +57,13 @@ QUERIES: Final[Mapping[str, str]] = {
     PREFIX + "resources_sent_total": "sum by (form) (rate(headgate_controlplane_resources_sent_total[5m]))",
     PREFIX + "admin_requests_total": (
         'sum by (method) (rate(headgate_controlplane_admin_requests_total{status=~"5.."}[5m])) > 0'
+    ),
+    PREFIX + "questions_total": (
+        'sum by (question, outcome) (rate(headgate_controlplane_questions_total{outcome!="answered"}[15m])) > 0'
+    ),
+    PREFIX + "question_seconds_total": (
+        "sum by (question) (rate(headgate_controlplane_question_seconds_total[5m])) / on (question)"
+        ' sum by (question) (rate(headgate_controlplane_questions_total{outcome="answered"}[5m]))'
     ),
     PREFIX + "event_streams": "sum(headgate_controlplane_event_streams)",
     PREFIX + "event_streams_refused_total": (
@@ -153,6 +161,7 @@ class PartsCollector(Collector):
         yield from _messages(self._parts.messages)
         yield self._requests()
         yield from _streams(self._parts.streams)
+        yield from _questions(self._parts.questions)
         yield self._refused_calls()
 
     def _dataplanes(self) -> Iterator[Metric]:
@@ -204,6 +213,22 @@ def _streams(streams: Streams) -> Iterator[Metric]:
     for bound in ("caller", "address", "all"):
         refused.add_metric([bound], streams.places.refused[bound])
     yield refused
+
+
+def _questions(counts: QuestionCounts) -> Iterator[Metric]:
+    ended = CounterMetricFamily(
+        PREFIX + "questions",
+        "Explanations and taps, by outcome: answered, invalid, limited (429), failed (5xx).",
+        labels=["question", "outcome"],
+    )
+    seconds = CounterMetricFamily(
+        PREFIX + "question_seconds", "Seconds that answered explanations and taps took.", labels=["question"]
+    )
+    for kind in KINDS:
+        for outcome in OUTCOMES:
+            ended.add_metric([kind, outcome], counts.ended[kind, outcome])
+        seconds.add_metric([kind], counts.seconds[kind])
+    yield from (ended, seconds)
 
 
 def _registrations(counts: Counts) -> Iterator[Metric]:

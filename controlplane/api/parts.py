@@ -13,6 +13,7 @@ from controlplane.api.caller import Network
 from controlplane.api.list_tags import ListTags
 from controlplane.api.older_changes import OlderChanges
 from controlplane.api.problems import HttpError, starting
+from controlplane.api.question_counts import QuestionCounts
 from controlplane.api.recorder import RequestRecord
 from controlplane.api.streams import Streams
 from controlplane.api.traffic_feed import TrafficFeed
@@ -88,6 +89,8 @@ class Parts:
     """Seconds for which a browser keeps the token that renews its session."""
     traffic_history: float = HOUR
     """Seconds of traffic that are kept."""
+    questions: QuestionCounts = field(default_factory=QuestionCounts)
+    """Explanations and taps."""
     older: OlderChanges = field(init=False)
     """Changes from before `events` began."""
     revocations: Revocations = field(init=False)

@@ -79,13 +79,13 @@ def unauthorized(reason: str, *, token_was_sent: bool) -> HttpError:
     return HttpError(401, CREDENTIALS, headers={"WWW-Authenticate": challenge}, more={"reason": reason})
 
 
-def forbidden(scope: str, username: str, held: Iterable[str]) -> HttpError:
+def forbidden(scope: str, username: str, held: Iterable[str], advice: str = "") -> HttpError:
     """The caller is authenticated and lacks this scope. `held`: the user's scopes that the token grants."""
     challenge = f'{_BEARER}, error="insufficient_scope", scope="{scope}"'
     holds = ", ".join(sorted(held)) or "none"
     return HttpError(
         403,
-        f"{PERMISSIONS}: user {username!r} needs the scope {scope}, and this token holds {holds}",
+        f"{PERMISSIONS}: user {username!r} needs the scope {scope}, and this token holds {holds}{advice}",
         headers={"WWW-Authenticate": challenge},
         more={"user": username, "needed": scope},
     )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
+from typing import Final
 
 from pydantic import ValidationError
 from starlette.responses import Response
@@ -32,19 +33,33 @@ from controlplane.model.problems import InvalidConfig
 MOST_BYTES = 256 * 1024
 ANSWER_WITHIN = 10.0
 """Seconds that a data plane has for an explanation."""
+OF_NOW: Final[Mapping[str, tuple[str, ...]]] = {
+    "early_limits": ("tokens in buckets", "requests under way"),
+    "token": ("signing keys", "time"),
+    "user": ("credentials",),
+    "late_limits": ("tokens in buckets", "requests under way"),
+    "service": ("registered instances", "requests under way"),
+    "breaker": ("state of the breaker",),
+    "instance": ("registered instances", "health", "requests under way"),
+}
+"""What a step takes from the present, by its stage, when a request is explained at an earlier revision. All else is of
+that revision."""
+_READS_NOW: Final = ("passed", "refused")
+"""Outcomes of steps that look at it."""
 EXPLANATIONS = Allowance("Explanations", at_once=16, each=4, per_second=10.0, burst=20)
 
 
 async def explain(call: Call) -> Response:
     """Explain one request."""
-    asked = await _read(call)
-    question = explain_of(asked.method, asked.url, asked.headers, asked.token, asked.client)
-    node = choose(call, asked.dataplane)
-    with EXPLANATIONS.take(call.author):
-        if asked.at is not None:
-            question = replace(question, past=await _past(call, asked.at))
-        explanation = await _explained(asker_of(call), node, question)
-    return model_answer(_shown(node, explanation))
+    with call.parts.questions.asked("explain"):
+        asked = await _read(call)
+        question = explain_of(asked.method, asked.url, asked.headers, asked.token, asked.client)
+        node = choose(call, asked.dataplane)
+        with EXPLANATIONS.take(call.author):
+            if asked.at is not None:
+                question = replace(question, past=await _past(call, asked.at))
+            explanation = await _explained(asker_of(call), node, question)
+        return model_answer(_shown(node, explanation, past=asked.at is not None))
 
 
 def asker_of(call: Call) -> Asker:
@@ -111,7 +126,7 @@ async def _explained(asker: Asker, node: str, question: Explain) -> Explanation:
     raise HttpError(503, f"Data plane {node!r} did not explain the request")
 
 
-def _shown(node: str, found: Explanation) -> ExplanationShape:
+def _shown(node: str, found: Explanation, *, past: bool) -> ExplanationShape:
     return ExplanationShape(
         dataplane=node,
         worker=found.worker,
@@ -124,7 +139,13 @@ def _shown(node: str, found: Explanation) -> ExplanationShape:
         service=found.service or None,
         instance=found.instance or None,
         steps=[
-            StepShape(stage=one.stage, outcome=one.outcome, text=one.text, details=dict(one.details))
+            StepShape(
+                stage=one.stage,
+                outcome=one.outcome,
+                text=one.text,
+                details=dict(one.details),
+                of_now=list(OF_NOW.get(one.stage, ())) if past and one.outcome in _READS_NOW else [],
+            )
             for one in found.steps
         ],
     )

@@ -69,12 +69,13 @@ Item = tuple[str, Tapped | Unanswered | None]
 
 async def tap(call: Call) -> Response:
     """Show the next requests."""
-    wanted, nodes, asker = _wanted(call), _nodes(call), asker_of(call)
-    # Taken here, so that a refusal is a response and not an event.
-    with call.parts.streams.take(call.author, call.request) as held:
-        if call.request.method != "HEAD":
-            held.enter_context(TAPS.take(call.author))
-        return EventStream(_events(call, asker, nodes, wanted), call.parts.streams, held.pop_all())
+    with call.parts.questions.asked("tap", goes_on=True):
+        wanted, nodes, asker = _wanted(call), _nodes(call), asker_of(call)
+        # Taken here, so that a refusal is a response and not an event.
+        with call.parts.streams.take(call.author, call.request) as held:
+            if call.request.method != "HEAD":
+                held.enter_context(TAPS.take(call.author))
+            return EventStream(_events(call, asker, nodes, wanted), call.parts.streams, held.pop_all())
 
 
 async def _events(call: Call, asker: Asker, nodes: list[str], wanted: Tap) -> AsyncGenerator[bytes, None]:
@@ -89,7 +90,7 @@ async def _events(call: Call, asker: Asker, nodes: list[str], wanted: Tap) -> As
     logger.info("requests are tapped", extra=about)
     shown = skipped = 0
     problems: dict[str, str] = {}
-    checked = time.monotonic()
+    began = checked = time.monotonic()
     try:
         yield event("begin", {"dataplanes": nodes})
         async with _merged(asker, nodes, wanted) as replies:
@@ -113,6 +114,7 @@ async def _events(call: Call, asker: Asker, nodes: list[str], wanted: Tap) -> As
                         break
         yield event("end", {"shown": shown, "skipped": skipped, "problems": problems})
     finally:
+        call.parts.questions.answered("tap", time.monotonic() - began)
         logger.info("requests are no longer tapped", extra={**about, "count": shown})
 
 

@@ -60,6 +60,13 @@ class StepShape(Shape):
     ]
     text: Annotated[str, Field(description="The result in one sentence.")]
     details: Annotated[dict[str, Any], Field(description="The facts; they depend on the stage.")]
+    of_now: Annotated[
+        list[str],
+        Field(
+            description="With `at`: what this step takes from the present, such as `tokens in buckets`. All else is of "
+            "that revision."
+        ),
+    ]
 
 
 class ExplanationShape(Shape):

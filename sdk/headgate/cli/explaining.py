@@ -95,10 +95,20 @@ def print_explanation(request: str, found: Row) -> None:
         ["STEP", "RESULT", "WHY"],
         [[one["stage"], one["outcome"].replace("_", " "), one["text"]] for one in found["steps"]],
     )
+    _print_of_now(found)
     details = {one["stage"]: one["details"] for one in found["steps"]}
     _print_lost(details["route"])
     _print_limits([*details["early_limits"].get("limits", ()), *details["late_limits"].get("limits", ())])
     _print_instances(details["instance"].get("instances", ()))
+
+
+def _print_of_now(found: Row) -> None:
+    """What is not of the revision that was asked about."""
+    # A control plane of an earlier version does not say.
+    facts = dict.fromkeys(fact for one in found["steps"] for fact in one.get("of_now", ()))
+    if facts:
+        print_line("")
+        print_line(f"Of now, and not of revision {found['revision']}: {', '.join(facts)}")
 
 
 def _print_lost(route: Row) -> None:

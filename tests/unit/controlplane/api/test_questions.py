@@ -105,6 +105,7 @@ async def test_an_explanation(reader: httpx.AsyncClient, planes: Answers) -> Non
                 "outcome": "refused",
                 "text": "Token has expired.",
                 "details": {"token_sent": True},
+                "of_now": [],
             }
         ],
     }
@@ -198,7 +199,9 @@ async def test_an_earlier_revision(api: Api, admin: httpx.AsyncClient, planes: A
     document["users"] = [{"username": "anna", "disabled": True}]
     (await admin.post("/api/v1/apply", json=document)).raise_for_status()
     await api.seen()
-    assert (await explain(admin, at=first)).status_code == 200
+    answer = await explain(admin, at=first)
+    assert answer.status_code == 200
+    assert answer.json()["steps"][0]["of_now"] == ["signing keys", "time"]
     past = planes.explained.past
     assert past is not None and past.revision == first
     changed = {(one.resource.KIND, one.resource.name): one.resource for one in past.changed}
@@ -324,8 +327,31 @@ async def test_a_tap_needs_its_own_scope(api: Api, planes: Answers) -> None:
     for name in (READER, "admin"):
         answer = await api.client.get("/api/v1/tap", headers=await api.token(name))
         assert answer.status_code == 403 and answer.json()["needed"] == "gateway:tap"
+        assert f"give it to user '{name}' (headgate edit user), and log in again" in answer.json()["detail"]
     answer = await api.client.get("/api/v1/tap?seconds=1&count=1", headers=await api.token(TAPPER))
     assert answer.status_code == 200
+
+
+async def test_questions_are_counted_by_their_outcome(
+    api: Api, reader: httpx.AsyncClient, planes: Answers
+) -> None:
+    await explain(reader)
+    await explain(reader, at=10**9)
+    planes.replies = [Unanswered("away")]
+    await explain(reader)
+    headers = await api.token(TAPPER)
+    await api.client.get("/api/v1/tap?status=9xx", headers=headers)
+    await api.client.get("/api/v1/tap?seconds=1", headers=headers)
+    assert dict(api.parts.questions.ended) == {
+        ("explain", "answered"): 1,
+        ("explain", "invalid"): 1,
+        ("explain", "failed"): 1,
+        ("tap", "invalid"): 1,
+        ("tap", "answered"): 1,
+    }
+    text = (await api.client.get("/metrics")).text
+    assert 'headgate_controlplane_questions_total{outcome="answered",question="tap"} 1.0' in text
+    assert 'headgate_controlplane_question_seconds_total{question="explain"}' in text
 
 
 async def test_no_more_taps_than_may_be(tapper: httpx.AsyncClient, planes: Answers) -> None:

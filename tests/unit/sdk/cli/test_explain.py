@@ -28,6 +28,7 @@ STEPS: list[dict[str, Any]] = [
             ],
             "more_lost": 3,
         },
+        "of_now": [],
     },
     {
         "stage": "early_limits",
@@ -45,6 +46,7 @@ STEPS: list[dict[str, Any]] = [
                 {"name": "bound", "key": "address:203.0.113.9", "under_way": 2, "most_here": 3},
             ]
         },
+        "of_now": ["tokens in buckets", "requests under way"],
     },
     {
         "stage": "late_limits",
@@ -134,6 +136,7 @@ def test_an_explanation(asked: Asked, run: Run) -> None:
         "writes /orders/new/* its methods are POST",
         "whole /orders its hosts are b.example",
         "3 more",
+        "Of now, and not of revision 42: tokens in buckets, requests under way",
         "callers address:203.0.113.9 0.25 of 10 0.75 s",
         "bound address:203.0.113.9 1 of 3 under way",
         "1 ejected, 12.5 s left 1 0",
