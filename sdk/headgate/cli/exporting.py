@@ -43,7 +43,7 @@ def export(
     configuration. Passwords and private keys are never shown: a comment names them, and those in the store stay.
 
     \b
-    headgate export > gateway.yaml
+    headgate export > configuration.yaml
     headgate export --label team=shop > shop.yaml
     headgate export -o json
     """
