@@ -148,8 +148,8 @@ class PartsCollector(Collector):
             "snapshots_refused", "Times that the store's content could not be published.", watcher.refused
         )
         yield from self._dataplanes()
-        if self._parts.desk is not None:
-            yield from _limits(self._parts.desk.measured())
+        # Without values before the start has finished: the export by OTLP looks for metrics only once.
+        yield from _limits(self._parts.desk.measured() if self._parts.desk is not None else ())
         yield from _registrations(self._parts.commands.counts)
         yield from _discovery(self._parts)
         accounts = self._parts.accounts

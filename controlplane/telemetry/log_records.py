@@ -9,6 +9,7 @@ from opentelemetry import trace
 from opentelemetry._logs import Logger, LogRecord, SeverityNumber
 
 from controlplane.logs import STANDARD
+from controlplane.telemetry.texts import valid
 
 _SEVERITY: Final = {
     logging.DEBUG: SeverityNumber.DEBUG,
@@ -36,18 +37,18 @@ class OtlpHandler(logging.Handler):
         if record.name.partition(".")[0] in OWN:
             return
         attributes = {
-            f"headgate.{name}": value if isinstance(value, str | bool | int | float) else str(value)
+            f"headgate.{name}": value if isinstance(value, bool | int | float) else valid(str(value))
             for name, value in vars(record).items()
             if name not in STANDARD and name not in _CORRELATED
         }
         if record.exc_info:
-            attributes["exception.stacktrace"] = self._formatter.formatException(record.exc_info)
+            attributes["exception.stacktrace"] = valid(self._formatter.formatException(record.exc_info))
         self._logger.emit(
             LogRecord(
                 timestamp=int(record.created * _NANO),
                 severity_number=_SEVERITY.get(record.levelno, SeverityNumber.INFO),
                 severity_text=record.levelname,
-                body=record.getMessage(),
+                body=valid(record.getMessage()),
                 attributes={"headgate.logger": record.name, **attributes},
             )
         )

@@ -60,7 +60,12 @@ class Bridge:
     def _read(self) -> dict[str, Metric]:
         if time.monotonic() - self._read_at > FRESH:
             future = asyncio.run_coroutine_threadsafe(self._collect(), self._loop)
-            self._families = future.result(READ_WITHIN)
+            try:
+                self._families = future.result(READ_WITHIN)
+            except TimeoutError:
+                # This message has none of these metrics. Each of the instruments would wait otherwise.
+                future.cancel()
+                self._families = {}
             self._read_at = time.monotonic()
         return self._families
 

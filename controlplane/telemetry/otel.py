@@ -14,6 +14,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from controlplane.telemetry.rollouts import OtelRollouts
 from controlplane.telemetry.spans import Span, Spans, Value
+from controlplane.telemetry.texts import valid
 
 MOST_WRITTEN: Final = 1000
 """Changes of instances whose trace is remembered here until they are published."""
@@ -31,11 +32,12 @@ class OtelSpan(Span):
 
     def set(self, attributes: Mapping[str, Value]) -> None:
         """Add attributes; empty texts say nothing."""
-        self._span.set_attributes({name: value for name, value in attributes.items() if value != ""})
+        told = {name: valid(value) if isinstance(value, str) else value for name, value in attributes.items()}
+        self._span.set_attributes({name: value for name, value in told.items() if value != ""})
 
     def fail(self, reason: str) -> None:
         """The operation failed."""
-        self._span.set_status(StatusCode.ERROR, reason)
+        self._span.set_status(StatusCode.ERROR, valid(reason))
 
 
 class OtelSpans(Spans):

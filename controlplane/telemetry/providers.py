@@ -29,6 +29,8 @@ BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5,
 """Of the durations of requests, in seconds, as the conventions advise."""
 REPEATED_AFTER = 60.0
 """Seconds after which a complaint of the exporters may be logged again."""
+MOST_TOLD = 100
+"""Different complaints that are remembered."""
 
 
 def make(targets: Mapping[str, Target], version: str, instance: str) -> Telemetry:
@@ -125,6 +127,8 @@ class _Once:
         now, known = time.monotonic(), self._told.get(str(record.msg))
         if known is not None and now - known < REPEATED_AFTER:
             return False
+        if len(self._told) >= MOST_TOLD:
+            self._told.clear()
         self._told[str(record.msg)] = now
         return True
 

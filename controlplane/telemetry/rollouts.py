@@ -20,6 +20,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from controlplane.model.stored import Change
 from controlplane.telemetry.spans import Rollouts
+from controlplane.telemetry.texts import valid
 
 MOST_ANSWERS: Final = 100
 """Spans of data planes that serve a change; and of data planes that reject it."""
@@ -102,7 +103,7 @@ class OtelRollouts(Rollouts):
 
     def nacked(self, node: str, revision: int, reasons: Iterable[str]) -> None:
         """A span with the reasons."""
-        now, told = self._now(), "; ".join(list(reasons)[:MOST_REASONS])
+        now, told = self._now(), valid("; ".join(list(reasons)[:MOST_REASONS]))
         for rollout in self._followed(revision, now):
             # What is withheld was not sent.
             sent = rollout.sent.pop(node, now)
