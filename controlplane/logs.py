@@ -53,6 +53,7 @@ class LogWriter(QueueHandler):
         self._backlog: SimpleQueue[logging.LogRecord | Event | None] = SimpleQueue()
         super().__init__(self._backlog)
         self.dropped = 0
+        self._ended = False
         self._listener = _Listener(self, descriptor)
         self._listener.start()
 
@@ -65,12 +66,16 @@ class LogWriter(QueueHandler):
 
     def flush(self) -> None:
         """Wait until what was logged so far is written, for at most FLUSH_TIMEOUT seconds."""
+        if self._ended:
+            # Python flushes closed handlers, too, when the process ends; nothing would be written any more.
+            return
         written = Event()
         self._backlog.put(written)
         written.wait(FLUSH_TIMEOUT)
 
     def close(self) -> None:
         """End the thread once it has written the backlog; do not wait for it."""
+        self._ended = True
         self._listener.enqueue_sentinel()
         super().close()
 

@@ -27,6 +27,16 @@ for number in range(int(sys.argv[3])):
     logging.warning("line %s", number)
 """
 
+SET_UP_TWICE = """
+import importlib, logging, sys
+module = importlib.import_module(sys.argv[1])
+module.FLUSH_TIMEOUT = 60
+module.set_up()
+first = logging.getLogger().handlers[0]
+module.set_up()
+logging.info("the last line")
+"""
+
 
 @pytest.fixture
 def pipe() -> Iterator[tuple[int, int]]:
@@ -110,3 +120,12 @@ def test_a_process_exits_though_its_log_is_not_read(module: Any, pipe: tuple[int
     os.set_blocking(pipe[1], True)
     command = [sys.executable, "-c", LOGS_AND_EXITS, module.__name__, "0.01", "5000"]
     assert subprocess.run(command, stderr=pipe[1]).returncode == 0
+
+
+@MODULES
+def test_a_process_that_has_set_up_its_log_twice_exits_at_once(module: Any) -> None:
+    """A writer that was closed has nothing to wait for; Python flushes it nevertheless."""
+    done = subprocess.run(
+        [sys.executable, "-c", SET_UP_TWICE, module.__name__], stderr=subprocess.PIPE, text=True, timeout=30
+    )
+    assert "the last line" in done.stderr
