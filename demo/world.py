@@ -197,10 +197,11 @@ def running(world: World) -> Iterator[World]:
         stack.callback(stop_all, world)
         world.processes["etcd"] = world.etcd.start(folder)
         world.processes["controlplane"] = world.controlplane.start(folder, wait=False)
-        for instance in world.instances:
-            world.processes[instance.instance_id] = instance.start(folder, world.controlplane)
         for dataplane in world.dataplanes:
             world.processes[dataplane.name] = dataplane.start(folder, wait=False)
+        # Last, and so ended first: while data planes are connected, an instance need not wait for them.
+        for instance in world.instances:
+            world.processes[instance.instance_id] = instance.start(folder, world.controlplane)
         wait_until(answers(f"{world.controlplane.url}/ready"), world.processes["controlplane"])
         world.write_facts()
         world.configure()

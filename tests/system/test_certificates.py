@@ -87,8 +87,10 @@ class Gateway:
         return process
 
 
-@pytest.fixture
-def gateway(tmp_path: Path) -> Iterator[Gateway]:
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """One for both tests: the second one leaves it with other certificates."""
+    tmp_path = tmp_path_factory.mktemp("gateway")
     settings = settings_in(certs("init", "--out", str(tmp_path / "certs")))
     etcd, run_settings = Etcd(), {**NO_TOKENS, **settings}
     controlplane = ControlPlane(etcd.url, Secrets(), settings=run_settings)
