@@ -292,7 +292,7 @@ class Teller:
             return Step("action", ANSWERED, "The route answers a browser that asks for permission (CORS).")
         if isinstance(refusal, OriginDenied):
             return Step("action", REFUSED, "Scripts of this origin may not use the route (CORS).")
-        if isinstance(refusal, BadRequest):
+        if refused and isinstance(refusal, BadRequest):
             return Step("action", REFUSED, f"The request has {refusal.reason}.")
         if isinstance(refusal, Unusable):
             return Step(

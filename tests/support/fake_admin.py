@@ -233,6 +233,11 @@ class FakeAdmin:
                 self.queries.append(dict(request.url.params))
                 self.drained.append(f"{service}/{instance}")
                 return httpx.Response(200, json={"revision": self.revision})
+            case ["GET", "services", service, "instances", instance, "verdicts"]:
+                named = {"service_name": service, "instance_id": instance}
+                votes = {"status": "healthy", "reason": "", "healthy": 1, "unhealthy": 0, "starting": 0}
+                none = {"judges": [], "verdicts": [], "noted_since": "2026-11-30T03:00:00.000Z"}
+                return httpx.Response(200, json=named | votes | none)
             case ["POST", "apply"]:
                 return self._apply(json.loads(request.content), request.url.params)
         return problem(404, "Not Found")

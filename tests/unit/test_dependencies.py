@@ -19,6 +19,8 @@ PACKAGES = {
     "dataplane": "dataplane",
     "sdk": "sdk/headgate",
 }
+LATER = {"compression"}
+"""Modules of later Pythons, which the code imports there only."""
 OWN = {"headgate_api", "controlplane", "dataplane", "headgate"}
 
 
@@ -34,7 +36,7 @@ def imported(package: Path) -> set[str]:
                     found.update(each.name.split(".")[0] for each in names)
                 case ast.ImportFrom(module=str(module), level=0):
                     found.add(module.split(".")[0])
-    return found - OWN - set(sys.stdlib_module_names)
+    return found - OWN - LATER - set(sys.stdlib_module_names)
 
 
 def needed(folder: str) -> set[str]:

@@ -209,6 +209,7 @@ class Hello(_message.Message):
           "listeners"        Listener, and Route.listeners.
           "questions"        It answers a Question.
           "listeners.https"  Listener.protocol LISTENER_PROTOCOL_HTTPS, and the fields for it.
+          "certificates.files" Certificate.files.
           "certificates.keys" Certificate. The control plane ignores it on a stream that is not encrypted.
         """
 

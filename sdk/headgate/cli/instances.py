@@ -32,7 +32,7 @@ def instances(
     ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Show the instances of services, or who judged one of them, when and why.
+    """Show the instances of services, or the verdicts on one of them.
 
     \b
     headgate instances

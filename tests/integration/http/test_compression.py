@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import zlib
+from collections.abc import Callable
 from typing import cast
 
 import pytest
@@ -126,34 +127,27 @@ async def test_trailers_follow_the_compressed_body() -> None:
     assert values(head, b"trailer") == [b"x-sum"] and client.trailers == [b"X-Sum: 42"]
 
 
-class Counted(Compression):
-    """Remembers the most bytes that were compressed in one turn."""
-
-    def __init__(self) -> None:
-        super().__init__(at_end_of_turn)
-        self.granted = self.most = 0
-
-    def grant(self, wanted: int) -> int:
-        found = super().grant(wanted)
-        self.granted += found
-        self.most = max(self.most, self.granted)
-        return found
-
-    def _turn(self) -> None:
-        self.granted = 0
-        super()._turn()
-
-
 async def test_a_turn_of_the_event_loop_compresses_little() -> None:
     """Three long bodies at once: other connections get their turns in between."""
+    turns: list[int] = []
+
+    def soon(turn: Callable[[], None]) -> None:
+        def noted() -> None:
+            turns.append(BUDGET - compression._left)
+            turn()
+
+        at_end_of_turn(noted)
+
+    compression = Compression(soon)
     async with stage(Upstream(answering(FRAMINGS["length"])), routes=ROUTES) as gate:
-        compression = gate.proxy.shared.compression = Counted()
+        gate.proxy.shared.compression = compression
         clients = [await gate.client() for _ in range(3)]
         for client in clients:
             await client.say(GUNZIP)
         bodies = [(await client.answer())[1] for client in clients]
     assert [DECODERS["gzip"](body) == LONG for body in bodies] == [True] * 3
-    assert 0 < compression.most <= BUDGET
+    assert 3 * len(LONG) == sum(turns)
+    assert max(turns) <= BUDGET
 
 
 async def test_a_slow_client_holds_up_the_instance() -> None:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import yaml
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from controlplane.model.resources import documents
+from headgate.cli.yaml_values import read_yaml
 from tests.support import schema_file
 from tests.support.fake_admin import FakeAdmin
 from tests.support.pages import ROOT, all_pages, blocks
@@ -94,7 +94,7 @@ def files() -> Iterator[Any]:
 
 @pytest.mark.parametrize("text", list(files()))
 def test_the_schema_holds_for_every_example(text: str) -> None:
-    for document in filter(is_document, yaml.safe_load_all(text)):
+    for document in filter(is_document, read_yaml(text)):
         assert complaints(document) == []
 
 

@@ -14,6 +14,7 @@ from headgate.cli import failure
 from tests.support.fake_admin import FakeAdmin
 from tests.unit.sdk.cli.conftest import Run
 from tests.unit.sdk.cli.test_following import CHANGE, TRAFFIC, Streams, block
+from tests.unit.sdk.cli.test_instances import SERVICES
 
 PAGE = (Path(__file__).resolve().parents[4] / "docs" / "reference" / "command-line.md").read_text()
 LINES = [
@@ -24,6 +25,10 @@ LINES = [
 ]
 
 
+def words_of(line: str) -> list[str]:
+    return shlex.split(line.partition(" > ")[0], comments=True)[1:]
+
+
 @pytest.mark.parametrize("line", LINES)
 def test_a_command_of_the_page(
     run: Run, admin: FakeAdmin, home: Path, line: str, monkeypatch: pytest.MonkeyPatch
@@ -31,14 +36,17 @@ def test_a_command_of_the_page(
     admin.openapi = dict(describe(operations(), "0.1.0"))
     admin.rollouts = [{"state": "served", "nodes": [], "serving": 0, "needed": 0, "digest": "d"}]
     admin.sections["routes"]["orders"] = {"name": "orders"}
-    (home / "work/config/more").mkdir(parents=True)
-    for file in ("config/a.yaml", "config/more/b.yaml", "extra.yaml", "old.yaml", "ca.pem"):
+    for folder in ("config/more", "shop"):
+        (home / "work" / folder).mkdir(parents=True)
+    for file in ("shop/c.yaml", "config/a.yaml", "config/more/b.yaml", "extra.yaml", "old.yaml", "ca.pem"):
         (home / "work" / file).write_text(f"scopes: [{{name: {Path(file).stem}}}]")
     run("login", "-u", "admin", "--password-stdin", input="correct horse")
     run("context", "set", "prod", "http://127.0.0.1:8080")
 
     admin.views["traffic"] = TRAFFIC  # type: ignore[assignment]
-    words = shlex.split(line.partition(" > ")[0], comments=True)[1:]
+    if words_of(line)[0] == "instances":
+        admin.views["services"] = SERVICES
+    words = words_of(line)
     if words[0] == "events":
         Streams(monkeypatch, admin, block(CHANGE))  # and then Ctrl-C
     asked = "admin\ncorrect horse\n" if "-u" not in words else "correct horse\n"
