@@ -85,8 +85,11 @@ class Line:
         collect = field_sorter(REQUEST_NAMES, passing, special)
         for name, value in said:
             collect(name, value)
+        # HTTP/1.0 has no Host, and does not keep connections.
         version = "1.1" if host else "1.0"
-        request = read_request(method, path.encode(encoding), passing, special, peer, True, lambda: version)
+        request = read_request(
+            method, path.encode(encoding), passing, special, peer, bool(host), lambda: version
+        )
         where = {"entrance": entrance or Entrance(), "server_name": server_name}
         client = SimpleNamespace(peer=peer, address=peer.address, **where)
         exchange = Exchange(cast(Any, client), request, b"id-1")
