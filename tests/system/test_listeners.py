@@ -110,7 +110,7 @@ def test_certificates_and_listeners_change_under_load(gateway: Gateway, tmp_path
         refused = admin.delete("/api/v1/config/certificates/shop")
         assert refused.status_code == 400 and "is needed by listener 'web'" in refused.text
         shown = admin.get("/api/v1/config/certificates/shop").json()
-        assert shown.keys() == {"name", "certificate", "not_after", "description", "labels"}
+        assert shown.keys() == {"name", "certificate", "not_after", "description", "labels", "files"}
         history = admin.get("/api/v1/history").text
     assert "PRIVATE" not in history
     for process in gateway.processes.values():
