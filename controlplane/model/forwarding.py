@@ -44,6 +44,15 @@ class WeightedService(Part):
     ] = 1
 
 
+class Mirror(Part):
+    """A service that gets copies of a route's requests. Their answers are thrown away."""
+
+    service_name: Annotated[Name, Field(description="Service that gets the copies.")]
+    percentage: Annotated[
+        float, Field(ge=0, le=100, description="Share of the requests that are copied, evenly spread.")
+    ] = 100.0
+
+
 class Sticky(Part):
     """What keeps a caller on its side."""
 
@@ -144,6 +153,10 @@ def target_problems(fields: Mapping[str, object]) -> Iterable[Problem]:
         yield Problem(name, f"must not be given together with {rewrites[0]}")
     if fields.get("sticky") is not None and given != ["services"]:
         yield Problem("sticky", "needs services")
+    if fields.get("mirrors") and given and given[0] in ("respond", "redirect"):
+        yield Problem(
+            "mirrors", f"must not be given together with {given[0]}: only forwarded requests are copied"
+        )
     redirect = fields.get("redirect")
     by_prefix = getattr(redirect, "prefix", None) or (
         isinstance(redirect, Mapping) and redirect.get("prefix")

@@ -28,6 +28,7 @@ from controlplane.model.fields import (
     method_complaint,
 )
 from controlplane.model.forwarding import (
+    Mirror,
     Redirect,
     Respond,
     RewriteRegex,
@@ -51,6 +52,7 @@ class Route(Resource):
     REFERENCES: ClassVar[Mapping[str, str]] = {
         "service_name": "service",
         "services[].service_name": "service",
+        "mirrors[].service_name": "service",
         "scopes[]": "scope",
         "rate_limits[]": "rate_limit",
         "listeners[]": "listener",
@@ -68,7 +70,7 @@ class Route(Resource):
         *("request_headers", "response_headers", "compression"),
         *("cors", "allow_addresses", "deny_addresses"),
         *("services", "sticky", "respond", "redirect", "rewrite_full", "rewrite_regex", "rewrite_host"),
-        *("request_timeout", "try_timeout", "retries"),
+        *("request_timeout", "try_timeout", "retries", "mirrors"),
     )
     ADDED: ClassVar[Mapping[str, Added]] = {
         # A data plane that ignores it upgrades no connection.
@@ -96,6 +98,8 @@ class Route(Resource):
         "request_timeout": IGNORABLE,
         "try_timeout": IGNORABLE,
         "retries": IGNORABLE,
+        # A data plane that ignores it sends no copies.
+        "mirrors": IGNORABLE,
         # The other status refuses the request, too.
         "method_miss": IGNORABLE,
         # A data plane that ignores it serves the route on its own port.
@@ -159,6 +163,12 @@ class Route(Resource):
     sticky: Annotated[
         Sticky | None, Field(description="Keeps a caller on its side of services, while the weights stay.")
     ] = None
+    mirrors: Annotated[
+        tuple[Mirror, ...],
+        AsList,
+        Field(max_length=8, description="Services that get copies of the requests, which nobody waits for."),
+        Unique,
+    ] = ()
     respond: Annotated[Respond | None, Field(description="The gateway answers, instead of a service.")] = None
     redirect: Annotated[
         Redirect | None, Field(description="The gateway redirects, instead of a service.")

@@ -200,7 +200,9 @@ def _stale_routes(table: Table, resources: ResourceSet, touched: Touched) -> lis
     if limits or gone:
         for name, entry in resources.route.items():
             route = entry.route
-            lost = route.service in gone if route.forwarding is None else not gone.isdisjoint(route.services)
+            lost = route.service in gone
+            if route.forwarding is not None:
+                lost = not gone.isdisjoint((*route.services, *route.mirrored_to))
             if lost or not limits.isdisjoint(entry.limits):
                 stale.add(name)
     closed = {name for kind, name in touched if kind == "listener" and name not in resources.listener}
@@ -233,6 +235,10 @@ def _route_problems(resources: ResourceSet, names: Iterable[str]) -> Iterator[Pr
             if service not in resources.service:
                 field_name = "service_name" if entry.route.service else "services"
                 yield Problem(f"route/{name}", field_name, f"service {service!r} does not exist")
+        for position, service in enumerate(entry.route.mirrored_to):
+            if service not in resources.service:
+                place = f"mirrors[{position}].service_name"
+                yield Problem(f"route/{name}", place, f"service {service!r} does not exist")
         for position, limit in enumerate(entry.limits):
             if limit not in resources.rate_limit:
                 place = f"rate_limits[{position}]"

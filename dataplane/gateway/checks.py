@@ -37,6 +37,9 @@ class Held:
 
     __slots__ = ()
 
+    def sent(self, exchange: Exchange, now: float) -> None:
+        """The request has been sent whole; only called if the exchange is `timed`, perhaps several times."""
+
     def told(self, fields: Fields, now: float) -> None:
         """The response's head or trailers have arrived, with these of the fields that the plan withholds."""
 
@@ -224,6 +227,12 @@ class Checks:
             if check is refusing:
                 return
             check.give_back(exchange, block, caller, now)
+
+
+def note_sent(exchange: Exchange, now: float) -> None:
+    """The request has been sent whole."""
+    for held in cast(Sequence[Held], exchange.held):
+        held.sent(exchange, now)
 
 
 def tell(exchange: Exchange, fields: Fields, now: float) -> None:

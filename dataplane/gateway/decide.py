@@ -18,8 +18,9 @@ from typing import Protocol, cast
 from dataplane.config.table import EMPTY, Table
 from dataplane.gateway.actions import AddressDenied, OwnAnswer, Preflight
 from dataplane.gateway.backends import Backends
-from dataplane.gateway.checks import discard, release, tell
+from dataplane.gateway.checks import discard, note_sent, release, tell
 from dataplane.gateway.limit_keys import claims_of
+from dataplane.gateway.mirrors import Mirrors
 from dataplane.gateway.own_answers import edited
 from dataplane.gateway.plan import Plan
 from dataplane.gateway.planner import Planner, claims_shown
@@ -48,7 +49,7 @@ from dataplane.proxy.errors import (
     NotConfigured,
     NotRegistered,
 )
-from dataplane.proxy.exchange import UNDECIDED, Decider, Exchange, Fields
+from dataplane.proxy.exchange import UNDECIDED, Copying, Decider, Exchange, Fields
 from dataplane.proxy.messages import NO_IDENTITY, SERVER, BadRequest, Identity, Provenance
 from dataplane.proxy.pool import Pool
 from dataplane.proxy.reply import Reply, with_fields
@@ -91,7 +92,8 @@ class Gateway(Decider):
         self._authenticator = Authenticator((), hide=self.limiter.hidden)
         self.backends = backends or Backends(pool, start)
         self._plans: dict[str, Plan] = {}
-        self._planner = Planner(self.backends, self.limiter, default_limit, start)
+        self.mirrors = Mirrors(self.backends, self.breakers, pool)
+        self._planner = Planner(self.backends, self.limiter, default_limit, start, self.mirrors)
         self._retrier = Retrier(self.backends, self.breakers, pool, chance)
         self._verdicts = Verdicts(self.backends, self.breakers)
         self.resets = Resets(self.limiter, self.breakers)
@@ -309,9 +311,16 @@ class Gateway(Decider):
         self._observer.finished(exchange)
 
     def sent(self, exchange: Exchange, now: float) -> None:
-        """The time of a half-open breaker's trial starts here: until now the gateway has waited for the client."""
+        """The time of a half-open breaker's trial starts here: until now the gateway has waited for the client. The
+        request's copies go out."""
         if isinstance(exchange.trial, HalfOpenTrial):
             exchange.trial.sent(now)
+        if exchange.held is not None:
+            note_sent(exchange, now)
+
+    def equip(self, copying: Copying) -> None:
+        """Send the copies for mirrors with this."""
+        self.mirrors.copying = copying
 
     def told(self, exchange: Exchange, fields: Fields, now: float) -> None:
         """Settle the cost that the response reports."""

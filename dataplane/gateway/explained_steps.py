@@ -17,6 +17,7 @@ from dataplane.gateway.actions import (
     WithoutService,
 )
 from dataplane.gateway.backends import Backend
+from dataplane.gateway.explained_mirrors import mirrors_of
 from dataplane.gateway.explained_tries import tries_of
 from dataplane.gateway.limit_keys import needs_caller
 from dataplane.gateway.lost_routes import match_of
@@ -64,6 +65,7 @@ STAGES: Final = (
     "breaker",
     "instance",
     "tries",
+    "mirrors",
     "compression",
 )
 """In the order in which requests meet them."""
@@ -144,6 +146,7 @@ class Teller:
             "breaker": self._breaker,
             "instance": self._instance,
             "tries": self._tries,
+            "mirrors": self._mirrors,
             "compression": self._compression,
         }
         return tellers[stage](place == refused)
@@ -376,6 +379,12 @@ class Teller:
 
     def _tries(self, refused: bool) -> Step:
         return Step("tries", PASSED, *tries_of(self._plan))
+
+    def _mirrors(self, refused: bool) -> Step:
+        text, details = mirrors_of(self._plan, self._twin, self._now)
+        if not text:
+            return Step("mirrors", SKIPPED, "The route sends no copies.")
+        return Step("mirrors", PASSED, text, details)
 
     def _compression(self, refused: bool) -> Step:
         rules, request = self._plan.encoding, self._read

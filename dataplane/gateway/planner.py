@@ -8,6 +8,7 @@ from zlib import crc32
 from dataplane.gateway import preflights
 from dataplane.gateway.actions import Action, Answering, Redirecting, Splitting, Unusable, responding
 from dataplane.gateway.backends import Backends
+from dataplane.gateway.mirrors import Mirrors
 from dataplane.gateway.plan import Plan
 from dataplane.gateway.policy.forwarding import Forwarding
 from dataplane.gateway.policy.limiter import Limiter
@@ -21,14 +22,22 @@ from dataplane.gateway.variables import claims_in
 class Planner:
     """Makes plans, and keeps what outlives them: how far the shares of routes have come."""
 
-    def __init__(self, backends: Backends, limiter: Limiter, default_limit: Limit | None, start: int) -> None:
-        """`start` keeps workers out of step."""
+    def __init__(
+        self,
+        backends: Backends,
+        limiter: Limiter,
+        default_limit: Limit | None,
+        start: int,
+        mirrors: Mirrors | None = None,
+    ) -> None:
+        """`start` keeps workers out of step; without `mirrors` no plan copies requests."""
         self._points: dict[str, Points] = {}
         """By route."""
         self._backends = backends
         self._limiter = limiter
         self._default_limit = default_limit
         self._start = start
+        self._mirrors = mirrors
 
     def plan(self, route: Route, services: Mapping[str, Service], store: Store) -> Plan:
         """A plan with these services, and limits that are counted in this store."""
@@ -43,6 +52,9 @@ class Planner:
                 action = self._splitting(route, forwarding, services, store)
             if action is not None:
                 plan.action = action
+            if forwarding.mirrors and self._mirrors is not None and not forwarding.unusable:
+                share = self._limiter.share
+                plan.action = self._mirrors.action(plan, forwarding.mirrors, services, share)
         return plan
 
     def twin(self, backends: Backends, limiter: Limiter) -> Planner:

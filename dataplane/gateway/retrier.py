@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container
-from typing import cast
 
 from dataplane.gateway.backends import Backends
 from dataplane.gateway.plan import Plan
@@ -29,7 +28,10 @@ class Retrier:
 
     def move(self, exchange: Exchange, cause: str, now: float) -> float | None:
         """As `Decider.retry`."""
-        plan, before = cast(Plan, exchange.plan), exchange.endpoint
+        plan, before = exchange.plan, exchange.endpoint
+        if not isinstance(plan, Plan):
+            # A copy: it is sent once.
+            return None
         service = plan.service
         assert service is not None and before is not None
         made, unsent = exchange.attempts, cause == retry.CONNECT

@@ -289,6 +289,7 @@ class GatewayTwin(Gateway):
             trusted=real._trusted,
         )
         self.notes = notes
+        self._real_breakers = real.breakers
         self._planner = real._planner.twin(self.backends, self.limiter)
         self._redis = _RedisTwin(real._store, notes)
         self._store = self._redis
@@ -300,6 +301,10 @@ class GatewayTwin(Gateway):
     def authenticator(self) -> Authenticator:
         """Its own, with nothing in its cache but the token of its exchange."""
         return self._authenticator
+
+    def breaker(self, service: str) -> Breaker | None:
+        """A copy of the breaker of a service that the request does not go to."""
+        return self._real_breakers.twin(service)
 
     def answer(self, now: float) -> bool:
         """Answer for Redis, if the decision waits for it; False if there is nothing to answer."""

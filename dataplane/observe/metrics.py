@@ -25,6 +25,9 @@ QUERIES: Final[Mapping[str, str]] = {
     "headgate_refusals_total": "sum by (route, reason) (rate(headgate_refusals_total[5m]))",
     "headgate_upstream_errors_total": ("sum by (service) (rate(headgate_upstream_errors_total[5m])) > 1"),
     "headgate_retries_total": "sum by (service) (rate(headgate_retries_total[5m]))",
+    "headgate_mirrored_total": "sum by (service) (rate(headgate_mirrored_total[5m]))",
+    "headgate_mirror_failed_total": "sum by (service) (rate(headgate_mirror_failed_total[5m]))",
+    "headgate_mirror_dropped_total": "sum by (service, reason) (rate(headgate_mirror_dropped_total[5m]))",
     "headgate_limit_shadowed_total": "sum by (limit) (increase(headgate_limit_shadowed_total[1d]))",
     "headgate_limit_admitted_total": "sum by (limit) (rate(headgate_limit_admitted_total[5m]))",
     "headgate_limit_refused_total": "topk(10, sum by (limit) (rate(headgate_limit_refused_total[5m])))",
@@ -131,6 +134,7 @@ def _traffic(totals: Totals) -> Iterator[Metric]:
     for service, count in sorted(totals.retries.items()):
         retries.add_metric([service], count)
     yield retries
+    yield from _mirrors(totals)
     shadowed = _counter(
         "limit_shadowed", "Requests that a limit would have refused if it were enforced.", "limit"
     )
@@ -171,6 +175,21 @@ def _compression(totals: Totals) -> Iterator[Metric]:
         for metric, count in zip((responses, read, written), counts, strict=True):
             metric.add_metric(list(key), count)
     yield from (responses, read, written)
+
+
+def _mirrors(totals: Totals) -> Iterator[Metric]:
+    mirrored = _counter(
+        "mirrored", "Copies of requests that were sent to the service of a mirror.", "service"
+    )
+    for service, count in sorted(totals.mirrored.items()):
+        mirrored.add_metric([service], count)
+    failed = _counter("mirror_failed", "Copies of requests that got no answer.", "service")
+    for service, count in sorted(totals.mirror_failed.items()):
+        failed.add_metric([service], count)
+    dropped = _counter("mirror_dropped", "Copies of requests that were not sent.", "service", "reason")
+    for key, count in sorted(totals.mirror_dropped.items()):
+        dropped.add_metric(list(key), count)
+    yield from (mirrored, failed, dropped)
 
 
 def _cumulated(

@@ -82,6 +82,12 @@ class Totals:
     """By service and decision."""
     retries: dict[str, int] = field(default_factory=dict)
     """Attempts after the first, by service."""
+    mirrored: dict[str, int] = field(default_factory=dict)
+    """Copies of requests that were sent, by service."""
+    mirror_failed: dict[str, int] = field(default_factory=dict)
+    """Those of them that got no answer, by service."""
+    mirror_dropped: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Copies that were not sent, by service and reason."""
     shadowed: dict[str, int] = field(default_factory=dict)
     """Requests that a limit would have refused, were it enforced, by limit."""
     admitted: dict[str, float] = field(default_factory=dict)
@@ -113,6 +119,13 @@ class Totals:
             self.upstream_errors[service, decision] = before + int(count)
         for service, count in report.get("retries", {}).items():
             self.retries[service] = self.retries.get(service, 0) + int(count)
+        for service, count in report.get("mirrored", {}).items():
+            self.mirrored[service] = self.mirrored.get(service, 0) + int(count)
+        for service, count in report.get("mirror_failed", {}).items():
+            self.mirror_failed[service] = self.mirror_failed.get(service, 0) + int(count)
+        for service, reason, count in report.get("mirror_dropped", ()):
+            dropped = self.mirror_dropped.get((service, reason), 0)
+            self.mirror_dropped[service, reason] = dropped + int(count)
         for limit, count in report.get("shadowed", {}).items():
             self.shadowed[limit] = self.shadowed.get(limit, 0) + int(count)
         for limit, count in report.get("admitted", {}).items():
@@ -139,6 +152,9 @@ class Totals:
         _keep(self.latency, lambda name: name in services)
         _keep(self.exemplars, lambda name: name in services)
         _keep(self.retries, lambda name: name in services)
+        _keep(self.mirrored, lambda name: name in services)
+        _keep(self.mirror_failed, lambda name: name in services)
+        _keep(self.mirror_dropped, lambda key: key[0] in services)
         _keep(self.shadowed, lambda name: name in limits)
         _keep(self.admitted, lambda name: name in limits or name.startswith(BUILTIN))
         _keep(self.limited, lambda name: name in limits or name.startswith(BUILTIN))

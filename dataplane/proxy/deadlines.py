@@ -38,6 +38,8 @@ class Deadlines:
         self.half_closed = HalfClosed(shared.bounds.half_close)
         self.unread: set[ClientSide] = set()
         """Clients that are not being read while their bytes wait: the event loop would not see them leave."""
+        self.copies: set[ClientSide] = set()
+        """The clients of copies of requests: they have no connection."""
         self._shared = shared
         self._connections = connections
         self._pool = pool
@@ -57,6 +59,9 @@ class Deadlines:
         """Expire the connections whose deadlines have passed."""
         for connection in [c for c in self._connections if c.deadline <= now]:
             connection.expire(now)
+        if self.copies:
+            for copy in [copy for copy in self.copies if copy.deadline <= now]:
+                copy.expire(now)
         if self.unread:
             for client in list(self.unread):
                 client.look_at_peer(now)

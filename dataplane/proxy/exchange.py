@@ -9,6 +9,7 @@ happens: there the breaker is settled, counters are counted and the log line is 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from enum import Enum
 from typing import Final
 
@@ -384,6 +385,25 @@ class Exchange:
         self.body = []
 
 
+class Copying:
+    """Sends copies of exchanges (`copies.Copier`)."""
+
+    most_body: int
+    """Bytes of a request's body that can be kept for copies."""
+
+    def send(
+        self,
+        original: Exchange,
+        body: list[bytes],
+        plan: Forwarding,
+        endpoint: Endpoint,
+        done: Callable[[Result], None],
+    ) -> None:
+        """Send a copy of a whole request, with this body, to an endpoint, soon. Its answer is thrown away; `done` is
+        called once at its end."""
+        raise NotImplementedError
+
+
 class Decider:
     """The interface that the engine expects of the gateway. Nothing here waits; `decide` may return UNDECIDED.
 
@@ -419,6 +439,9 @@ class Decider:
     def discarded(self, exchange: Exchange, fields: Fields, now: float) -> None:
         """A response with these withheld fields is dropped: another instance is asked."""
         raise NotImplementedError
+
+    def equip(self, copying: Copying) -> None:
+        """Copies of exchanges can be sent with this."""
 
     def tunnelled(self, exchange: Exchange, now: float) -> None:
         """The exchange has become a tunnel, whose end may be hours away."""

@@ -12,6 +12,7 @@ import socket
 from dataplane.proxy.bounds import Bounds
 from dataplane.proxy.connections import Connections
 from dataplane.proxy.connector import Connector
+from dataplane.proxy.copies import Copier
 from dataplane.proxy.deadlines import Deadlines
 from dataplane.proxy.dialer import Dialer
 from dataplane.proxy.downstream import Downstream
@@ -52,6 +53,8 @@ class Proxy:
         self.connections = Connections(self.shared.bounds)
         self.dialer = Dialer(self.shared, pool, lookups, connector)
         self.deadlines = Deadlines(self.shared, self.connections, pool)
+        self.copier = Copier(self.dialer, self.deadlines, self.shared.bounds.replay)
+        decider.equip(self.copier)
         self._pool = pool
         shared = self.shared
         self._listener = Listener(
@@ -86,6 +89,7 @@ class Proxy:
         """Stop accepting, let exchanges finish for at most `timeout` seconds, then close everything."""
         self.shared.draining = True
         await self._listener.drain(timeout)
+        self.copier.stop()
         self._pool.close()
         self.deadlines.stop()
         await self.dialer.stop()

@@ -313,7 +313,7 @@ class Worker:
             self._gateway.backends.ejected(),
             buckets,
             in_flight=self._pool.in_flight(),
-            telemetry=self._telemetry.report(connections),
+            telemetry={**self._telemetry.report(connections), **self._gateway.mirrors.report()},
             compressed=self._proxy.shared.compression.report(),
         )
         self._channel.send_json(Kind.STATS, frame)

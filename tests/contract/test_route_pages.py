@@ -17,7 +17,7 @@ from dataplane.config.table import Item
 from dataplane.gateway.plan import Plan
 from dataplane.gateway.policy.resources import Instance, User
 from dataplane.gateway.refusals import respond
-from dataplane.proxy.exchange import Exchange
+from dataplane.proxy.exchange import Copying, Exchange, Forwarding, Result
 from dataplane.proxy.http1.edits import edited_request
 from tests.support.pages import DOCS, blocks
 from tests.unit.dataplane.gateway.line import VERIFIED_BY, Line, sent, token
@@ -207,3 +207,28 @@ def test_the_guide_to_compression(accept: str, kind: str, coding: str) -> None:
     rules = exchange.plan.encoding
     assert (rules.choose(accept) if rules.covers(kind.encode()) else "") == coding
     assert rules.min_bytes == 1024
+
+
+def test_the_guide_to_mirrors() -> None:
+    line = Line(*items(example(DOCS / "how-to" / "mirror.md")))
+    went: Counter[str] = Counter()
+
+    class Copies(Copying):
+        most_body = 10
+
+        def send(
+            self, original: Exchange, body: object, plan: Forwarding, endpoint: object, done: object
+        ) -> None:
+            went[plan.service_name] += 1
+            assert callable(done)
+            done(Result.ANSWERED)
+
+    line.gateway.equip(Copies())
+    for _ in range(100):
+        refusal, exchange = line.ask("/catalog/1")
+        assert refusal is None and exchange.plan is not None and exchange.plan.service_name == "catalog"
+        exchange.complete = True
+        if exchange.timed:
+            line.gateway.sent(exchange, 0.0)
+        line.end(exchange)
+    assert went["recorder"] == 100 and 9 <= went["catalog-next"] <= 11

@@ -14,7 +14,15 @@ from dataplane.config.decode.compression import read_compression
 from dataplane.config.decode.cors import read_addresses, read_cors
 from dataplane.config.decode.edits import OF_REQUESTS, OF_RESPONSES, read_edits
 from dataplane.config.decode.words import HOST
-from dataplane.gateway.policy.forwarding import Forwarding, Redirect, Respond, Share, Sticky, Substitution
+from dataplane.gateway.policy.forwarding import (
+    Forwarding,
+    Mirror,
+    Redirect,
+    Respond,
+    Share,
+    Sticky,
+    Substitution,
+)
 from headgate_api.expressions import compiled
 from headgate_api.v1 import resources_pb2 as pb
 
@@ -31,7 +39,7 @@ _SUBSTITUTION = re.compile(r"([\x21-\x22\x24-\x3e\x40-\x5b\x5d-\x7e]|\\[0-9])*")
 
 def read_forwarding(body: pb.Route, check: Checker) -> Forwarding | None:
     """Everything about forwarding that the route says; None if it sends its requests to one service, unchanged."""
-    special = bool(body.services or body.rewrite_full or body.rewrite_host)
+    special = bool(body.services or body.rewrite_full or body.rewrite_host or body.mirrors)
     special = special or bool(body.allow_addresses or body.deny_addresses)
     if not special and not any(body.HasField(part) for part in _PARTS):  # type: ignore[arg-type]
         return None
@@ -57,11 +65,17 @@ def read_forwarding(body: pb.Route, check: Checker) -> Forwarding | None:
         if body.HasField("response_headers")
         else None,
         compression=read_compression(body.compression, own) if body.HasField("compression") else None,
+        mirrors=tuple(_mirror(f"mirrors[{at}]", mirror, own) for at, mirror in enumerate(body.mirrors)),
         host=_matching("rewrite_host", body.rewrite_host, HOST, own) if body.rewrite_host else "",
     )
     if own.problems:
         return Forwarding(unusable="; ".join(f"{one.field}: {one.detail}" for one in own.problems))
     return found
+
+
+def _mirror(path: str, body: pb.Mirror, check: Checker) -> Mirror:
+    check.between(f"{path}.percentage", body.percentage, 0, 100)
+    return Mirror(check.name(f"{path}.service_name", body.service_name), body.percentage)
 
 
 def _sticky(body: pb.Sticky, check: Checker) -> Sticky:

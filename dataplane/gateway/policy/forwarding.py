@@ -115,6 +115,15 @@ def _filled(parts: list[str], match: Any) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Mirror:
+    """A service that gets copies of requests."""
+
+    service: str
+    percentage: float = 100.0
+    """Share of the requests that are copied."""
+
+
+@dataclass(frozen=True, slots=True)
 class Forwarding:
     """Everything of this module that a route may have; a route that goes to one service unchanged has none of it."""
 
@@ -133,5 +142,6 @@ class Forwarding:
     request_edits: HeaderEdits | None = None
     response_edits: HeaderEdits | None = None
     compression: Compression | None = None
+    mirrors: tuple[Mirror, ...] = ()
     unusable: str = ""
     """The reason this version cannot do what the route says: its requests are answered with 500."""

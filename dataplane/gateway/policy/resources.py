@@ -265,6 +265,11 @@ class Route:
             return tuple(share.service for share in self.forwarding.shares if share.service)
         return (self.service,) if self.service else ()
 
+    @property
+    def mirrored_to(self) -> tuple[str, ...]:
+        """The services that get copies of its requests."""
+        return tuple(mirror.service for mirror in self.forwarding.mirrors) if self.forwarding else ()
+
 
 @dataclass(frozen=True, slots=True)
 class Listener:

@@ -253,7 +253,8 @@ class ExplainedStep(_message.Message):
     DETAILS_FIELD_NUMBER: _builtins.int
     stage: _builtins.str
     """"request", "route", "early_limits", "token", "user", "scopes", "late_limits", "action", "body", "service",
-    "rewrite", "breaker", "instance", "tries", "compression".
+    "rewrite", "breaker", "instance", "tries", "mirrors",
+    "compression".
     """
     outcome: _builtins.str
     """"passed", "refused", "answered": by the gateway itself; "skipped": not needed on this route; "not_reached": an earlier step refused the request."""

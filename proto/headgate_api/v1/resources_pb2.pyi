@@ -552,6 +552,7 @@ class Route(_message.Message):
     REQUEST_TIMEOUT_FIELD_NUMBER: _builtins.int
     TRY_TIMEOUT_FIELD_NUMBER: _builtins.int
     RETRIES_FIELD_NUMBER: _builtins.int
+    MIRRORS_FIELD_NUMBER: _builtins.int
     COMPRESSION_FIELD_NUMBER: _builtins.int
     prefix: _builtins.str
     """Exactly one of prefix, path and path_regex is set. A prefix matches whole path segments."""
@@ -651,6 +652,10 @@ class Route(_message.Message):
         """Instead of those of the service, but for the budget."""
 
     @_builtins.property
+    def mirrors(self) -> _containers.RepeatedCompositeFieldContainer[Global___Mirror]:
+        """Services that get copies of the requests; nothing waits for them."""
+
+    @_builtins.property
     def compression(self) -> Global___Compression:
         """Responses that are compressed for clients that accept it."""
 
@@ -691,11 +696,12 @@ class Route(_message.Message):
         request_timeout: _builtins.float | None = ...,
         try_timeout: _builtins.float = ...,
         retries: Global___RouteRetries | None = ...,
+        mirrors: _abc.Iterable[Global___Mirror] | None = ...,
         compression: Global___Compression | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_request_timeout", b"_request_timeout", "_trace_sampling", b"_trace_sampling", "compression", b"compression", "cors", b"cors", "redirect", b"redirect", "request_headers", b"request_headers", "request_timeout", b"request_timeout", "respond", b"respond", "response_headers", b"response_headers", "retries", b"retries", "rewrite_regex", b"rewrite_regex", "sticky", b"sticky", "trace_sampling", b"trace_sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_request_timeout", b"_request_timeout", "_trace_sampling", b"_trace_sampling", "allow_addresses", b"allow_addresses", "compression", b"compression", "cors", b"cors", "deny_addresses", b"deny_addresses", "headers", b"headers", "hosts", b"hosts", "listeners", b"listeners", "max_body_bytes", b"max_body_bytes", "method_miss", b"method_miss", "methods", b"methods", "path", b"path", "path_regex", b"path_regex", "prefix", b"prefix", "public", b"public", "query", b"query", "rate_limits", b"rate_limits", "redirect", b"redirect", "request_headers", b"request_headers", "request_timeout", b"request_timeout", "respond", b"respond", "response_headers", b"response_headers", "retries", b"retries", "rewrite", b"rewrite", "rewrite_full", b"rewrite_full", "rewrite_host", b"rewrite_host", "rewrite_regex", b"rewrite_regex", "scopes", b"scopes", "service_name", b"service_name", "services", b"services", "sticky", b"sticky", "strip_prefix", b"strip_prefix", "timeout", b"timeout", "trace_sampling", b"trace_sampling", "try_timeout", b"try_timeout", "upgrades", b"upgrades"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_request_timeout", b"_request_timeout", "_trace_sampling", b"_trace_sampling", "allow_addresses", b"allow_addresses", "compression", b"compression", "cors", b"cors", "deny_addresses", b"deny_addresses", "headers", b"headers", "hosts", b"hosts", "listeners", b"listeners", "max_body_bytes", b"max_body_bytes", "method_miss", b"method_miss", "methods", b"methods", "mirrors", b"mirrors", "path", b"path", "path_regex", b"path_regex", "prefix", b"prefix", "public", b"public", "query", b"query", "rate_limits", b"rate_limits", "redirect", b"redirect", "request_headers", b"request_headers", "request_timeout", b"request_timeout", "respond", b"respond", "response_headers", b"response_headers", "retries", b"retries", "rewrite", b"rewrite", "rewrite_full", b"rewrite_full", "rewrite_host", b"rewrite_host", "rewrite_regex", b"rewrite_regex", "scopes", b"scopes", "service_name", b"service_name", "services", b"services", "sticky", b"sticky", "strip_prefix", b"strip_prefix", "timeout", b"timeout", "trace_sampling", b"trace_sampling", "try_timeout", b"try_timeout", "upgrades", b"upgrades"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__request_timeout: _TypeAlias = _typing.Literal["request_timeout"]  # noqa: Y015
     _WhichOneofArgType__request_timeout: _TypeAlias = _typing.Literal["_request_timeout", b"_request_timeout"]  # noqa: Y015
@@ -707,6 +713,29 @@ class Route(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__trace_sampling) -> _WhichOneofReturnType__trace_sampling | None: ...
 
 Global___Route: _TypeAlias = Route  # noqa: Y015
+
+@_typing.final
+class Mirror(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_NAME_FIELD_NUMBER: _builtins.int
+    PERCENTAGE_FIELD_NUMBER: _builtins.int
+    service_name: _builtins.str
+    percentage: _builtins.float
+    """Share of the requests that are copied, 0 to 100."""
+    def __init__(
+        self,
+        *,
+        service_name: _builtins.str = ...,
+        percentage: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["percentage", b"percentage", "service_name", b"service_name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Mirror: _TypeAlias = Mirror  # noqa: Y015
 
 @_typing.final
 class RouteRetries(_message.Message):

@@ -80,7 +80,9 @@ def _target(row: Row) -> object:
     shares = (
         f"{one.get('service_name') or '(500)'} {one.get('weight')}" for one in row.get("services") or ()
     )
-    return row.get("service_name") or ", ".join(shares)
+    target = row.get("service_name") or ", ".join(shares)
+    copies = ", ".join(str(one.get("service_name")) for one in row.get("mirrors") or ())
+    return f"{target} (copies: {copies})" if copies else target
 
 
 def _limit(row: Row) -> object:

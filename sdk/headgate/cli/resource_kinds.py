@@ -43,6 +43,7 @@ RESOURCES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
             "service_name",
             "services",
             "sticky",
+            "mirrors",
             "respond",
             "redirect",
             "scopes",

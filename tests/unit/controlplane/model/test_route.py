@@ -19,6 +19,15 @@ GOOD: list[tuple[str, dict[str, Any]]] = [
     ("route", route(strip_prefix=True, public=True, rate_limits=["few", "more"])),
     ("route", route(upgrades=["websocket", "irc/6.9"])),
     ("route", route(name="a" * 253)),
+    ("route", route(mirrors=[{"service_name": "a"}, {"service_name": "b", "percentage": 0.5}])),
+    (
+        "route",
+        route(
+            service_name=None,
+            services=[{"service_name": "a"}],
+            mirrors=[{"service_name": "a", "percentage": 0}],
+        ),
+    ),
     ("route", route(service_name=None, services=[{"service_name": "a", "weight": 9}, {"weight": 0}])),
     ("route", route(service_name=None, services=[{"service_name": "a"}], sticky={"cookie": "side"})),
     (
@@ -363,6 +372,20 @@ BAD: list[tuple[str, object, str, str]] = [
         "must not be given together with rewrite",
     ),
     ("route", route(rewrite_host="a:80"), "rewrite_host", "must be a host name"),
+    ("route", route(mirrors=[{"percentage": 5}]), "mirrors[0].service_name", "is required"),
+    (
+        "route",
+        route(mirrors=[{"service_name": "a", "percentage": 100.5}]),
+        "mirrors[0].percentage",
+        "must be at most 100",
+    ),
+    (
+        "route",
+        route(service_name=None, respond={"status": 200}, mirrors=[{"service_name": "a"}]),
+        "mirrors",
+        "must not be given together with respond: only forwarded requests are copied",
+    ),
+    ("route", route(mirrors=[{"service_name": "a"}] * 2), "mirrors", "is there twice"),
     (
         "route",
         route(rewrite_regex={"pattern": "/(a)", "substitution": "\\2"}),
@@ -439,6 +462,7 @@ def test_a_route_has_the_contract_s_defaults() -> None:
         "request_timeout": None,
         "try_timeout": None,
         "retries": None,
+        "mirrors": [],
         "max_body_bytes": 10 * 1024 * 1024,
         "upgrades": [],
         "listeners": [],

@@ -221,3 +221,20 @@ def test_compressed_bodies_are_summed_by_route_and_coding() -> None:
     assert stats.totals.compressed == {("orders", "gzip"): [2, 2000, 200], ("gone", "br"): [2, 20, 18]}
     stats.keep({}, {"orders": 1})
     assert list(stats.totals.compressed) == [("orders", "gzip")]
+
+
+def test_copies_of_requests_are_summed_while_their_service_exists() -> None:
+    stats = NodeStats()
+    for worker in (0, 1):
+        stats.take(
+            worker,
+            frame(
+                mirrored={"next": 2, "gone": 1},
+                mirror_failed={"next": 1, "gone": 1},
+                mirror_dropped=[["next", "body", 1], ["gone", "busy", 4]],
+            ),
+        )
+    stats.keep({"next": 1}, {})
+    totals = stats.totals
+    assert (totals.mirrored, totals.mirror_failed) == ({"next": 4}, {"next": 2})
+    assert totals.mirror_dropped == {("next", "body"): 2}

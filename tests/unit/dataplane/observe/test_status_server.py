@@ -63,6 +63,9 @@ HEALTHY = NodeView(
         refusals={("orders", "limited"): 2},
         upstream_errors={("orders", "timed_out"): 1},
         shadowed={"burst": 7},
+        mirrored={"next": 5},
+        mirror_failed={"next": 2},
+        mirror_dropped={("next", "body"): 3},
         unanswered={"burst": 6},
         access_log_drops=5,
     ),
@@ -204,6 +207,9 @@ async def test_metrics() -> None:
     assert value("refusals_total", route="orders", reason="limited") == 2
     assert value("upstream_errors_total", service="orders", kind="timed_out") == 1
     assert value("limit_shadowed_total", limit="burst") == 7
+    assert value("mirrored_total", service="next") == 5
+    assert value("mirror_failed_total", service="next") == 2
+    assert value("mirror_dropped_total", service="next", reason="body") == 3
     assert value("limit_unanswered_total", limit="burst") == 6
     assert ("headgate_redis_connected", ()) not in found
     assert value("circuit_state", service="orders", state="closed") == 1

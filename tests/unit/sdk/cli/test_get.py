@@ -402,3 +402,18 @@ def test_labels_are_of_resources(logged_in: Any, admin: FakeAdmin, words: tuple[
     result = logged_in("get", *words)
     assert (result.exit_code, admin.requests) == (2, [])
     assert result.stderr.startswith("headgate: --label chooses from all resources of a kind")
+
+
+@pytest.mark.parametrize(
+    ("fields", "shown"),
+    [
+        ({"service_name": "orders"}, "orders"),
+        ({"services": [{"service_name": "a", "weight": 9}, {"weight": 1}]}, "a 9, (500) 1"),
+        (
+            {"service_name": "a", "mirrors": [{"service_name": "b"}, {"service_name": "c"}]},
+            "a (copies: b, c)",
+        ),
+    ],
+)
+def test_where_requests_of_a_route_go(fields: dict[str, Any], shown: str) -> None:
+    assert shown in [cell(fields) for cell in find_kind("routes").columns.values()]
