@@ -30,7 +30,9 @@ async def prepare(stage: Stage) -> None:
     stage.open_circuits["payments"] = stage.api.wall() - 340
     stage.ill["payments", "payments-2"] = "connection refused"
     timeout = {"name": "payments", "prefix": "/payments", "service_name": "payments", "timeout": 400}
+    stage.ejected.add(("orders", "orders-3"))
     await stage.apply({"routes": [{**timeout, "scopes": ["payments:read"]}]}, author="alice")
+    await stage.remember()
     await asyncio.sleep(3)
 
 

@@ -183,13 +183,15 @@ class Stage:
             fleet.nack(plane.name, revision, [NodeProblem(resource, "timeout", reason)], digest)
 
     def report(self) -> None:
-        """Every data plane reports its counters and its verdicts."""
+        """Data planes report their counters and their verdicts, as often as they are asked to."""
         now = self.api.wall()
         self.clock += 1
         wave = 1 + 0.25 * math.sin(self.clock / 9)
-        for plane in self.planes.values():
+        for number, plane in enumerate(self.planes.values()):
             state = self.api.parts.fleet.state(plane.name)
             if state is None or not state.connected:
+                continue
+            if (self.clock + number) % self.api.parts.fleet.reporting(plane.name).pace >= 1:
                 continue
             plane.total += round(plane.rate * wave * random.uniform(0.95, 1.05))
             self.api.parts.fleet.stats(plane.name, self._stats(plane, now, wave))

@@ -101,6 +101,36 @@ async def test_the_map_shows_limits_and_instances(stage: Stage, page: Page) -> N
     await expect(page.get_by_text("ejected on 12 data planes")).to_be_visible()
 
 
+async def test_an_instance_shows_who_judged_it_and_why(stage: Stage, page: Page) -> None:
+    await log_in(page, stage.url)
+    await page.goto(f"{stage.url}/#/services/payments/instances/payments-2")
+    await expect(page.get_by_role("region", name="Judged by")).to_contain_text(
+        "healthy for 12 of 12 data planes"
+    )
+    stage.ill["payments", "payments-2"] = "connection refused"
+    await expect(page.get_by_role("region", name="Judged by")).to_contain_text("Unhealthy for: gw-eu-1a-01")
+    verdicts = page.get_by_role("region", name="Health verdicts")
+    await expect(verdicts).to_contain_text("The fleet: connection refused")
+    await expect(verdicts.get_by_role("link", name="gw-eu-1a-01").first).to_be_visible()
+
+
+async def test_a_list_stays_where_it_is_when_the_configuration_changes(page: Page) -> None:
+    async with staged(2, routes=700) as stage:
+        await log_in(page, stage.url)
+        await page.goto(f"{stage.url}/#/routes")
+        table = page.get_by_role("region", name="Routes", exact=True)
+        for rows in ("201", "401"):
+            await expect(table.locator("table")).to_have_attribute("aria-rowcount", rows)
+            await table.evaluate("element => element.scrollTo(0, element.scrollHeight)")
+        await expect(table.locator("table")).to_have_attribute("aria-rowcount", "601")
+        changed = {"name": "customers", "prefix": "/elsewhere", "service_name": "orders", "public": True}
+        async with page.expect_response(lambda answer: "/routes?" in answer.url):
+            await stage.apply({"routes": [changed]})
+        await expect(table.locator("table")).to_have_attribute("aria-rowcount", "601")
+        await page.get_by_label("Filter routes").fill("team=none")
+        await expect(page.get_by_text("No route has a name with this text, or this label")).to_be_visible()
+
+
 async def test_a_new_page_looks_back_over_the_last_hour(stage: Stage, page: Page) -> None:
     await log_in(page, stage.url)
     await stage.remember()

@@ -71,8 +71,8 @@ async def test_a_stream_that_is_refused_says_why(stage: Stage, page: Page) -> No
 async def test_events_are_told_once_after_a_lost_connection(stage: Stage, page: Page) -> None:
     await log_in(page, stage.url)
     stage.ill["payments", "payments-2"] = "<img src=x onerror=document.title='hacked'>"
-    await page.goto(f"{stage.url}/#/services/payments/instances/payments-2")
-    events = page.get_by_role("region", name="Health verdicts").get_by_role("listitem")
+    await page.goto(f"{stage.url}/#/services/payments")
+    events = page.get_by_role("region", name="Health and circuit").get_by_role("listitem")
     told = events.filter(has_text="<img src=x onerror")
     await expect(told).to_have_count(1)
     before = await events.count()

@@ -167,6 +167,29 @@ export interface Service {
   [field: string]: unknown;
 }
 
+export interface Verdict {
+  at: string;
+  /** null: the verdict of the fleet. */
+  dataplane: string | null;
+  status: string;
+  previous: string | null;
+  reason: string;
+  healthy: number;
+  unhealthy: number;
+}
+
+export interface Verdicts {
+  status: string | null;
+  reason: string;
+  healthy: number;
+  unhealthy: number;
+  starting: number;
+  /** Those that find it unhealthy first. */
+  judges: { dataplane: string; status: string; since: string | null }[];
+  verdicts: Verdict[];
+  noted_since: string | null;
+}
+
 export interface Breaker {
   state: "closed" | "half_open" | "open";
   last_state_change: string | null;

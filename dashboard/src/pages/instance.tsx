@@ -3,10 +3,10 @@ import type { Service, ServiceTraffic } from "../api/types";
 import { number, percent, plural } from "../lib/format";
 import { useLoad, useNow, useTitle } from "../lib/hooks";
 import { href } from "../lib/route";
-import { useEvents } from "../lib/timeline";
 import { skew } from "../state/fleet";
 import { Badge, Empty, Failure, Figure, Loading, Panel, Same, Time } from "../ui/parts";
-import { FieldList, LastChanges, stateTone, Timeline } from "./related";
+import { FieldList, LastChanges, stateTone } from "./related";
+import { VerdictsPanel } from "./verdicts";
 
 export function InstancePage({ service, instance }: { service: string; instance: string }): JSX.Element {
   useTitle(instance);
@@ -14,11 +14,6 @@ export function InstancePage({ service, instance }: { service: string; instance:
   const found = useLoad<Service>(`/api/v1/services/${encodeURIComponent(service)}`, 2000);
   const counted = useLoad<ServiceTraffic>(`/api/v1/traffic/services/${encodeURIComponent(service)}`, 2000);
   const live = counted.data?.instances.find((each) => each.instance_id === instance);
-  const events = useEvents(
-    ["instance"],
-    (one) => one.service_name === service && one.instance_id === instance,
-    `${service}/${instance}`,
-  );
   if (found.error && !found.data) return <Failure error={found.error} />;
   if (!found.data) return <Loading />;
   const one = found.data.instances[instance];
@@ -54,9 +49,9 @@ export function InstancePage({ service, instance }: { service: string; instance:
       ) : (
         <Empty>It is not an instance of the service now.</Empty>
       )}
-      <Timeline title="Health verdicts of the fleet" events={events} now={now} />
+      <VerdictsPanel service={service} instance={instance} now={now} />
       <LastChanges resources={[`service/${service}`, `instance/${service}/${instance}`]} now={now} />
-      <Same command={`headgate get services ${service} -o yaml`} />
+      <Same command={`headgate instances ${service} ${instance}`} />
     </>
   );
 }

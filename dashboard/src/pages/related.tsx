@@ -9,6 +9,7 @@ import { HistoryChart, span } from "../ui/history";
 import { Badge, Empty, Loading, Panel, Time, type Tone } from "../ui/parts";
 
 const CHANGES = 20;
+const NONE: ChangeRecord[] = [];
 
 /** The last changes that touched one of these resources ("route/orders"). */
 function useChanges(resources: string[]): ChangeRecord[] | undefined {
@@ -25,7 +26,7 @@ export function Hour(props: { history: TrafficHistory | undefined; resources: st
   if (!props.history || !recorded) return null;
   return (
     <Panel title={`The last ${recorded}`}>
-      <HistoryChart points={points} step={props.history.step} changes={changes ?? []} label={props.label} />
+      <HistoryChart points={points} step={props.history.step} changes={changes ?? NONE} label={props.label} />
     </Panel>
   );
 }

@@ -22,7 +22,7 @@ export function RoutesPage(): JSX.Element {
   const state = useStore(fleet);
   const live = useStore(traffic);
   const rates = useMemo(() => new Map(live?.routes.map((one) => [one.name, one])), [live]);
-  const { items, error, more } = useList<Route>("/api/v1/routes", filter, [state?.head.digest]);
+  const { items, error, whole, more } = useList<Route>("/api/v1/routes", filter, state?.head.digest);
   const columns: Column<Route>[] = [
     { name: "Route", cell: (one) => one.name, by: (one) => one.name },
     { name: "Matches", cell: (one) => <code>{matches(one)}</code>, by: matches },
@@ -50,7 +50,7 @@ export function RoutesPage(): JSX.Element {
         aside={
           <input
             type="search"
-            placeholder="Name contains"
+            placeholder="Name, or label=value"
             aria-label="Filter routes"
             value={filter}
             onInput={(event) => setFilter(event.currentTarget.value)}
@@ -67,7 +67,8 @@ export function RoutesPage(): JSX.Element {
             id={(one) => one.name}
             link={(one) => href("routes", one.name)}
             more={more}
-            empty={filter ? "No route has a name with this text" : "There are no routes yet: requests are answered with 404"}
+            {...(whole ? {} : { note: `Sorted among the ${items.length} that are loaded; scroll for more, or filter` })}
+            empty={filter ? "No route has a name with this text, or this label" : "There are no routes yet: requests are answered with 404"}
           />
         )}
       </Panel>

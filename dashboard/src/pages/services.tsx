@@ -19,7 +19,7 @@ export function ServicesPage(): JSX.Element {
   const state = useStore(fleet);
   const live = useStore(traffic);
   const rates = useMemo(() => new Map(live?.services.map((one) => [one.service_name, one])), [live]);
-  const { items, error, more } = useList<Service>("/api/v1/services", filter, [state?.head.digest]);
+  const { items, error, whole, more } = useList<Service>("/api/v1/services", filter, state?.head.digest);
   const columns: Column<Service>[] = [
     { name: "Service", cell: (one) => one.service_name, by: (one) => one.service_name },
     {
@@ -63,7 +63,7 @@ export function ServicesPage(): JSX.Element {
         aside={
           <input
             type="search"
-            placeholder="Name contains"
+            placeholder="Name, or label=value"
             aria-label="Filter services"
             value={filter}
             onInput={(event) => setFilter(event.currentTarget.value)}
@@ -80,7 +80,8 @@ export function ServicesPage(): JSX.Element {
             id={(one) => one.service_name}
             link={(one) => href("services", one.service_name)}
             more={more}
-            empty={filter ? "No service has a name with this text" : "There are no services yet: register one, or apply a document"}
+            {...(whole ? {} : { note: `Sorted among the ${items.length} that are loaded; scroll for more, or filter` })}
+            empty={filter ? "No service has a name with this text, or this label" : "There are no services yet: register one, or apply a document"}
           />
         )}
       </Panel>

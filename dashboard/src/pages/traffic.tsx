@@ -15,10 +15,10 @@ import { LimitsPanel, TrafficMap } from "./map";
 
 const RENEW = 10_000;
 const SETTLE = 150;
+const NONE: ChangeRecord[] = [];
 
 export function TrafficPage(): JSX.Element {
   useTitle("Traffic");
-  const now = useNow() + skew;
   const live = useStore(traffic);
   const [at, setAt] = useState<number | null>(null);
   const history = useLoad<TrafficHistory>("/api/v1/traffic/history", RENEW);
@@ -31,7 +31,7 @@ export function TrafficPage(): JSX.Element {
       <div class="heading">
         <h1>Traffic</h1>
         <span class="soft" aria-live="polite">
-          {at === null ? `over the last ${duration(live.every)}` : past.data ? `${clock(shown.at)}, ${ago(shown.at, now)}` : "loading …"}
+          {at === null ? `over the last ${duration(live.every)}` : past.data ? <Moment at={shown.at} /> : "loading …"}
         </span>
         {at !== null && (
           <button type="button" onClick={() => setAt(null)}>
@@ -64,6 +64,15 @@ export function TrafficPage(): JSX.Element {
   );
 }
 
+function Moment({ at }: { at: string }): JSX.Element {
+  const now = useNow() + skew;
+  return (
+    <>
+      {clock(at)}, {ago(at, now)}
+    </>
+  );
+}
+
 /** The recorded traffic at a moment; the slider may still move. */
 function usePast(at: number | null): ReturnType<typeof useLoad<Traffic>> {
   const [asked, setAsked] = useState(at);
@@ -91,7 +100,7 @@ function Hour({ history, at, move }: HourProps): JSX.Element | null {
   const step = history.step * 1000;
   return (
     <Panel title={`The last ${span(points)}`} aside={<span class="soft">as this control plane recorded it</span>}>
-      <HistoryChart points={points} step={history.step} changes={changes.data ?? []} at={at} label="Traffic of the whole gateway">
+      <HistoryChart points={points} step={history.step} changes={changes.data ?? NONE} at={at} label="Traffic of the whole gateway">
         <input
           type="range"
           class="moment"

@@ -1,5 +1,6 @@
 // The last hour as a chart: requests and errors over time, with marks where the configuration was changed.
 import type { ComponentChildren, JSX } from "preact";
+import { useMemo } from "preact/hooks";
 import type { ChangeRecord, Point } from "../api/types";
 import { clock, duration, number } from "../lib/format";
 import { href } from "../lib/route";
@@ -31,52 +32,62 @@ export function runs(points: Point[], step: number): Point[][] {
   return found;
 }
 
-export function HistoryChart({ points, step, changes, at = null, label, children }: Props): JSX.Element | null {
+export function HistoryChart({ children, ...rest }: Props): JSX.Element | null {
+  const { points, step, changes, at = null, label } = rest;
+  // Hundreds of points, drawn again only when there are new ones.
+  const chart = useMemo(() => <Chart {...rest} />, [points, step, changes, at, label]);
   const [first, last] = [points[0], points.at(-1)];
   if (!first || !last || first === last) return null;
-  const [begin, end] = [Date.parse(first.at), Date.parse(last.at)];
-  const share = (time: number): number => (time - begin) / (end - begin);
-  const most = Math.max(1e-9, ...points.map((one) => one.requests_per_second));
-  const line = (run: Point[], of: (point: Point) => number): string =>
-    run.map((one) => `${(WIDTH * share(Date.parse(one.at))).toFixed(1)},${(HEIGHT * (1 - 0.95 * (of(one) / most))).toFixed(1)}`).join(" ");
-  const area = (run: Point[], of: (point: Point) => number, tone: string): JSX.Element => {
-    const [from, to] = [run[0], run.at(-1)].map((one) => (WIDTH * share(Date.parse((one as Point).at))).toFixed(1));
-    return <polygon class={tone} points={`${from},${HEIGHT} ${line(run, of)} ${to},${HEIGHT}`} />;
-  };
-  const inside = changes.filter((one) => Date.parse(one.time) >= begin && Date.parse(one.time) <= end);
   return (
     <div class="history">
-      <div class="chart">
-        <svg viewBox={`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none" role="img" aria-label={`${label}, at most ${number(most)} requests a second`}>
-          {runs(points, step).map((run) => (
-            <g key={run[0]?.at}>
-              {area(run, (one) => one.requests_per_second, "requests")}
-              {area(run, (one) => one.client_errors_per_second + one.server_errors_per_second, "client")}
-              {area(run, (one) => one.server_errors_per_second, "server")}
-            </g>
-          ))}
-          {at !== null && <line class="cursor" x1={WIDTH * share(at)} x2={WIDTH * share(at)} y1="0" y2={HEIGHT} />}
-        </svg>
-        {inside.slice(0, 60).map((one) => (
-          <a
-            key={one.revision}
-            class="mark"
-            style={{ left: `${(100 * share(Date.parse(one.time))).toFixed(2)}%` }}
-            href={href("changes", String(one.revision))}
-            title={`${clock(one.time)}: revision ${one.revision} by ${one.author}: ${one.summary}`}
-            aria-label={`Change ${one.revision} by ${one.author}: ${one.summary}`}
-          />
-        ))}
-      </div>
+      {chart}
       {children}
       <p class="scale soft" aria-hidden="true">
-        <span>{hour(begin)}</span>
+        <span>{hour(Date.parse(first.at))}</span>
         <span class="legend">
           <i class="requests" /> requests <i class="client" /> refused and client errors <i class="server" /> server errors{" "}
           <i class="mark" /> changes
         </span>
-        <span>{hour(end)}</span>
+        <span>{hour(Date.parse(last.at))}</span>
       </p>
+    </div>
+  );
+}
+
+function Chart({ points, step, changes, at = null, label }: Omit<Props, "children">): JSX.Element | null {
+  const times = points.map((one) => Date.parse(one.at));
+  const [begin = 0, end = 1] = [times[0], times.at(-1)];
+  const most = Math.max(1e-9, ...points.map((one) => one.requests_per_second));
+  const share = (time: number): number => (time - begin) / (end - begin);
+  const x = (point: Point): string => (WIDTH * share(Date.parse(point.at))).toFixed(1);
+  const area = (run: Point[], of: (point: Point) => number, tone: string): JSX.Element => {
+    const line = run.map((one) => `${x(one)},${(HEIGHT * (1 - 0.95 * (of(one) / most))).toFixed(1)}`).join(" ");
+    const [from, to] = [run[0] as Point, run.at(-1) as Point];
+    return <polygon class={tone} points={`${x(from)},${HEIGHT} ${line} ${x(to)},${HEIGHT}`} />;
+  };
+  const inside = changes.filter((one) => Date.parse(one.time) >= begin && Date.parse(one.time) <= end);
+  return (
+    <div class="chart">
+      <svg viewBox={`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none" role="img" aria-label={`${label}, at most ${number(most)} requests a second`}>
+        {runs(points, step).map((run) => (
+          <g key={run[0]?.at}>
+            {area(run, (one) => one.requests_per_second, "requests")}
+            {area(run, (one) => one.client_errors_per_second + one.server_errors_per_second, "client")}
+            {area(run, (one) => one.server_errors_per_second, "server")}
+          </g>
+        ))}
+        {at !== null && <line class="cursor" x1={WIDTH * share(at)} x2={WIDTH * share(at)} y1="0" y2={HEIGHT} />}
+      </svg>
+      {inside.slice(0, 60).map((one) => (
+        <a
+          key={one.revision}
+          class="mark"
+          style={{ left: `${(100 * share(Date.parse(one.time))).toFixed(2)}%` }}
+          href={href("changes", String(one.revision))}
+          title={`${clock(one.time)}: revision ${one.revision} by ${one.author}: ${one.summary}`}
+          aria-label={`Change ${one.revision} by ${one.author}: ${one.summary}`}
+        />
+      ))}
     </div>
   );
 }

@@ -21,6 +21,8 @@ interface Props<T> {
   /** Called when the last rows come into view: the next page is needed. */
   more?: () => void;
   empty: ComponentChildren;
+  /** Shown while it is sorted by a column. */
+  note?: string;
   tone?: (row: T) => string;
 }
 
@@ -53,30 +55,34 @@ export function Table<T>(props: Props<T>): JSX.Element {
   }, [last, props.rows.length, props.more]);
 
   if (rows.length === 0) return <div class="empty">{props.empty}</div>;
+  const note = sort !== null && props.note ? <p class="soft">{props.note}.</p> : null;
   return (
-    <div class="table" ref={box} tabIndex={0} role="region" aria-label={props.label}>
-      <table aria-rowcount={rows.length + 1}>
-        <thead>
-          <tr>
-            {props.columns.map((column, index) => (
-              <Head
-                key={column.name}
-                column={column}
-                order={sort?.column === index ? (sort.down ? "descending" : "ascending") : "none"}
-                sort={() => setSort({ column: index, down: sort?.column === index ? !sort.down : !!column.numeric })}
-              />
+    <>
+      {note}
+      <div class="table" ref={box} tabIndex={0} role="region" aria-label={props.label}>
+        <table aria-rowcount={rows.length + 1}>
+          <thead>
+            <tr>
+              {props.columns.map((column, index) => (
+                <Head
+                  key={column.name}
+                  column={column}
+                  order={sort?.column === index ? (sort.down ? "descending" : "ascending") : "none"}
+                  sort={() => setSort({ column: index, down: sort?.column === index ? !sort.down : !!column.numeric })}
+                />
+              ))}
+            </tr>
+          </thead>
+          <tbody>
+            {first > 0 && <Spacer rows={first} columns={props.columns.length} />}
+            {rows.slice(first, last).map((row, index) => (
+              <Row key={props.id(row)} row={row} index={first + index + 2} {...props} />
             ))}
-          </tr>
-        </thead>
-        <tbody>
-          {first > 0 && <Spacer rows={first} columns={props.columns.length} />}
-          {rows.slice(first, last).map((row, index) => (
-            <Row key={props.id(row)} row={row} index={first + index + 2} {...props} />
-          ))}
-          {last < rows.length && <Spacer rows={rows.length - last} columns={props.columns.length} />}
-        </tbody>
-      </table>
-    </div>
+            {last < rows.length && <Spacer rows={rows.length - last} columns={props.columns.length} />}
+          </tbody>
+        </table>
+      </div>
+    </>
   );
 }
 
