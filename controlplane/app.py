@@ -287,7 +287,7 @@ def _link_tls(settings: Settings) -> LinkTls:
 async def _follow_limits(watcher: Watcher, desk: Desk, settings: Settings) -> None:
     """Give the desk the published limits of the fleet, and the limit from the settings."""
     share = settings.limit_share_seconds
-    coarse = coarse_limit(settings.rate_limit_per_second, settings.rate_limit_burst, share)
+    rate, burst = settings.rate_limit_per_second, settings.rate_limit_burst
     wake, known = asyncio.Event(), None
     with watcher.changed.wakes(wake):
         while True:
@@ -296,10 +296,11 @@ async def _follow_limits(watcher: Watcher, desk: Desk, settings: Settings) -> No
                 # Resources that need the capability.
                 needed = watcher.current.needs.get(FLEET_LIMITS, {})
                 found = [watcher.current.resources[each].resource for each in needed]
-                if found != known:
-                    known = found
+                pools = sorted(watcher.current.pools)
+                if (found, pools) != known:
+                    known = found, pools
                     limits = fleet_limits((one for one in found if isinstance(one, RateLimit)), share)
-                    desk.adopt({**limits, **coarse})
+                    desk.adopt({**limits, **coarse_limit(rate, burst, share, pools)})
             await wake.wait()
 
 

@@ -49,6 +49,7 @@ SOME: Final[Mapping[str, str]] = {
     "node": "Name of a data plane.",
     "part": "The part of the work with other control planes that failed.",
     "partition": "Number of a partition of the fleet's limits.",
+    "pool": "Pool of data planes.",
     "problems": "All problems of a configuration.",
     "reason": "The reason, in words.",
     "request_id": "Id of the request: the value of `X-Request-Id`.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
@@ -15,7 +16,9 @@ from controlplane.api.streams import Streams
 from controlplane.commands.counts import Counts
 from controlplane.distribute.messages import Messages
 from controlplane.distribute.subscriber import Whole
+from controlplane.fleet.reports import NodeState
 from controlplane.limits.desk import Measured
+from controlplane.model.pool import DEFAULT_POOL
 from headgate_api.leases.messages import WithoutOwner
 
 PREFIX = "headgate_controlplane_"
@@ -37,6 +40,9 @@ QUERIES: Final[Mapping[str, str]] = {
     ),
     PREFIX + "snapshots_refused_total": "increase(headgate_controlplane_snapshots_refused_total[15m]) > 0",
     PREFIX + "dataplanes_connected": "sum(headgate_controlplane_dataplanes_connected)",
+    PREFIX + "pool_dataplanes_connected": (
+        "max by (pool) (headgate_controlplane_pool_dataplanes_connected) == 0"
+    ),
     PREFIX + "dataplane_acked_revision": (
         "max by (node) (headgate_controlplane_dataplane_acked_revision)"
         " < scalar(max(headgate_controlplane_published_revision))"
@@ -168,6 +174,14 @@ class PartsCollector(Collector):
         states = self._parts.fleet.views.dataplanes(self._parts.watcher.current)
         connected = sum(state.connected for state in states)
         yield _gauge("dataplanes_connected", "Data planes with an open config stream.", connected)
+        pools = GaugeMetricFamily(
+            PREFIX + "pool_dataplanes_connected",
+            "The same, by the pool of their credential.",
+            labels=["pool"],
+        )
+        for pool, number in sorted(self._by_pool(states).items()):
+            pools.add_metric([pool], number)
+        yield pools
         acked = GaugeMetricFamily(
             PREFIX + "dataplane_acked_revision",
             "Revision that all workers of the data plane serve.",
@@ -183,6 +197,13 @@ class PartsCollector(Collector):
             rejected.add_metric([state.node], state.last_rejection.revision if state.last_rejection else 0)
         yield acked
         yield rejected
+
+    def _by_pool(self, states: Iterable[NodeState]) -> Counter[str]:
+        """Connected data planes; of pools without one, too."""
+        current = self._parts.watcher.current
+        known = {DEFAULT_POOL, *(current.pools if current is not None else ())}
+        found = Counter(state.pool for state in states if state.connected)
+        return Counter({pool: found[pool] for pool in known | found.keys()})
 
     def _requests(self) -> Metric:
         family = CounterMetricFamily(

@@ -28,6 +28,8 @@ from controlplane.fleet.questions import (
     Unanswered,
 )
 from controlplane.model.base import problems_of
+from controlplane.model.extract import extract_past
+from controlplane.model.pool import DEFAULT_POOL
 from controlplane.model.problems import InvalidConfig
 
 MOST_BYTES = 256 * 1024
@@ -57,7 +59,7 @@ async def explain(call: Call) -> Response:
         node = choose(call, asked.dataplane)
         with EXPLANATIONS.take(call.author):
             if asked.at is not None:
-                question = replace(question, past=await _past(call, asked.at))
+                question = replace(question, past=await _past(call, asked.at, node))
             explanation = await _explained(asker_of(call), node, question)
         return model_answer(_shown(node, explanation, past=asked.at is not None))
 
@@ -100,14 +102,18 @@ async def _read(call: Call) -> ExplainBody:
         raise HttpError(400, "The request to explain cannot be read", errors=errors) from None
 
 
-async def _past(call: Call, revision: int) -> Past:
-    """The configuration at a revision. HttpError 400 if it cannot be sent; NotFound if the history is too short."""
+async def _past(call: Call, revision: int, node: str) -> Past:
+    """The configuration at a revision, as the pool of the data plane would have got it. HttpError 400 if it cannot be
+    sent; NotFound if the history is too short."""
+    snapshot = call.parts.snapshot()
     try:
-        changed, removed = await call.parts.commands.past(revision, call.parts.snapshot())
+        changed, removed = await call.parts.commands.past(revision, snapshot)
     except InvalidConfig as error:
         raise HttpError(
             400, f"The configuration at revision {revision} can no longer be read", errors=error.problems
         ) from None
+    state = call.parts.fleet.state(node)
+    changed, removed = extract_past(snapshot, state.pool if state else DEFAULT_POOL, changed, removed)
     if len(changed) + len(removed) > MOST_RESOURCES:
         raise HttpError(400, f"More than {MOST_RESOURCES} resources have changed since revision {revision}")
     return Past(revision, changed, removed)

@@ -6,6 +6,7 @@ from controlplane.api import (
     board_operations,
     configuration,
     dashboard,
+    dataplane_token,
     docs,
     events,
     exporting,
@@ -33,6 +34,7 @@ def operations() -> tuple[Operation, ...]:
     return (
         *token.operations(),
         *service_token.operations(),
+        *dataplane_token.operations(),
         *configuration.operations(),
         *exporting.operations(),
         *resources.operations(),

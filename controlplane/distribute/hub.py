@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Set
 from contextlib import contextmanager
 from enum import Enum
 from types import MappingProxyType
@@ -20,6 +20,7 @@ from controlplane.distribute.subscriber import Mark, Subscriber
 from controlplane.distribute.watcher import Watcher
 from controlplane.model.capabilities import REDIS_CONFIGURED, REPORTS_RESETS, Lacking
 from controlplane.model.lineage import UNKNOWN, Lineage
+from controlplane.model.pool import DEFAULT_POOL
 from controlplane.model.rate_limit import REDIS_LIMITS
 from controlplane.model.snapshot import Delta, Snapshot
 from controlplane.telemetry.spans import Rollouts
@@ -59,8 +60,10 @@ class Nodes(Protocol):
         *,
         resets_unreported: bool,
         without_redis: bool,
+        pool: str,
     ) -> None:
-        """A data plane connected, serving `revision`. See `NodeState.resets_unreported` and `.without_redis`."""
+        """A data plane of a pool connected, serving `revision`. See `NodeState.resets_unreported` and
+        `.without_redis`."""
 
     def sent(self, node: str, revision: int) -> None:
         """A revision was sent to it."""
@@ -71,8 +74,12 @@ class Nodes(Protocol):
     def disconnect(self, node: str) -> None:
         """Its stream ended."""
 
-    def all_have_served(self, revision: int, digest: str) -> bool:
-        """Whether every connected data plane that serves a configuration has served this one."""
+    @property
+    def pools(self) -> Collection[str]:
+        """The pools of the connected data planes."""
+
+    def all_have_served(self, revision: int, digest: str, pool: str) -> bool:
+        """Whether every connected data plane of a pool that serves a configuration has served this one."""
 
 
 class Ending(Enum):
@@ -92,17 +99,19 @@ class Session:
     def __init__(
         self,
         node: str,
+        pool: str,
         watcher: Watcher,
         subscriber: Subscriber,
         accepted: Callable[[], Snapshot | None],
         withhold: Callable[[Snapshot, Lacking], None],
         now: Callable[[], float],
     ) -> None:
-        """`accepted` gives the snapshot that the whole fleet served last, `now` monotonic seconds.
+        """`accepted` gives the snapshot that the whole pool served last, `now` monotonic seconds.
 
         `withhold` is called for every configuration that is withheld from the node.
         """
         self.node = node
+        self.pool = pool
         self.wake = asyncio.Event()
         self.subscriber = subscriber
         self.ending: Ending | None = None
@@ -115,9 +124,16 @@ class Session:
         self._mark_at = now()
         self._patient_until = now() + PATIENCE
 
+    @property
+    def current(self) -> Snapshot | None:
+        """The published configuration of its pool; None when there is none, or the pool does not exist any more: then
+        the data plane keeps what it has."""
+        whole = self._watcher.current
+        return whole.extract(self.pool) if whole is not None else None
+
     def next(self) -> Snapshot | Delta | None:
         """The message to send now; it counts as sent. None when there is nothing."""
-        current = self._watcher.current
+        current = self.current
         if current is None or self._ahead(current) > 0:
             return None
         before = self.subscriber.withheld
@@ -160,7 +176,7 @@ class Session:
 
     def answered(self) -> None:
         """The node has answered: wake the stream if there is more to send. Mostly there is not."""
-        current = self._watcher.current
+        current = self.current
         if current is None or self.subscriber.news(current) or self.subscriber.behind(current):
             self.wake.set()
 
@@ -171,7 +187,7 @@ class Session:
 
     def _due(self) -> float | None:
         """The time at which there is something to send even if nothing happens."""
-        current = self._watcher.current
+        current = self.current
         if current is None:
             return None
         if self._ahead(current) > 0:
@@ -198,9 +214,10 @@ class Hub:
         self.watcher = watcher
         self.messages = Messages()
         self.rollouts = Rollouts()
-        self.accepted: Snapshot | None = None
-        """The last snapshot that every data plane served before the next one was published; None if there was none
-        since this process started. A new data plane that cannot use the present snapshot gets this one."""
+        self.accepted: dict[str, Snapshot] = {}
+        """By pool, the last snapshot that every data plane of it served before the next one was published; none if
+        there was none since this process started. A new data plane that cannot use the present snapshot gets this
+        one."""
         self._nodes = nodes
         self._now = now
         self._sessions: dict[str, Session] = {}
@@ -226,14 +243,19 @@ class Hub:
         refused: Mark | None = None,
         deltas: bool = False,
         capabilities: Set[str] = frozenset(),
+        pool: str = DEFAULT_POOL,
     ) -> Iterator[Session]:
-        """A session for a node that said hello, serving `revision`. An older one of the same node is ended.
+        """A session for a node of a pool that said hello, serving `revision`. An older one of the same node is ended.
 
         `refused` is the configuration that the node cannot use, `capabilities` are those it named. With `deltas` it
         takes differences. It counts as connected within the block.
         """
         held = Mark(revision, digest, lineage) if revision and digest else None
-        subscriber = Subscriber(held, self.watcher.deltas.between if deltas else None, refused, capabilities)
+
+        def between(base: Mark, current: Snapshot) -> Delta | None:
+            return self.watcher.extracts.between(pool, base, current)
+
+        subscriber = Subscriber(held, between if deltas else None, refused, capabilities)
 
         def withhold(snapshot: Snapshot, lacking: Lacking) -> None:
             self.messages.withheld += 1
@@ -241,7 +263,9 @@ class Hub:
             missing = (f"lacks the capability {one}" for one in sorted(lacking.capabilities))
             self.rollouts.nacked(node, snapshot.revision, missing)
 
-        session = Session(node, self.watcher, subscriber, lambda: self.accepted, withhold, self._now)
+        session = Session(
+            node, pool, self.watcher, subscriber, lambda: self.accepted.get(pool), withhold, self._now
+        )
         if (older := self._sessions.get(node)) is not None:
             older.end(Ending.SUPERSEDED)
         if self._stopping:
@@ -251,7 +275,14 @@ class Hub:
         # Older data planes say neither.
         lacks = REDIS_LIMITS in capabilities and REDIS_CONFIGURED not in capabilities
         self._nodes.hello(
-            node, version, revision, digest, leaving, resets_unreported=unreported, without_redis=lacks
+            node,
+            version,
+            revision,
+            digest,
+            leaving,
+            resets_unreported=unreported,
+            without_redis=lacks,
+            pool=pool,
         )
         try:
             with self.watcher.changed.wakes(session.wake):
@@ -278,8 +309,11 @@ class Hub:
         """
         if self._store_lost and (self.watcher.current is None or self._may_redirect(session.node)):
             session.end(Ending.STORE_LOST)
-        elif session.subscriber.needs_fallback and self.accepted is None and self._may_redirect(session.node):
+        elif self._lacks_fallback(session) and self._may_redirect(session.node):
             session.end(Ending.NO_FALLBACK)
+
+    def _lacks_fallback(self, session: Session) -> bool:
+        return session.subscriber.needs_fallback and session.pool not in self.accepted
 
     @property
     def _store_lost(self) -> bool:
@@ -299,9 +333,11 @@ class Hub:
         return True
 
     def _superseding(self, previous: Snapshot) -> None:
-        """Keep the snapshot that is about to be replaced, if the whole fleet has served it."""
-        if self._nodes.all_have_served(previous.revision, previous.digest):
-            self.accepted = previous
+        """Keep what is about to be replaced, if a whole pool has served it."""
+        for pool in self._nodes.pools:
+            part = previous.extract(pool)
+            if part is not None and self._nodes.all_have_served(part.revision, part.digest, pool):
+                self.accepted[pool] = part
 
     def stop(self) -> None:
         """End every session, and every later one at once."""

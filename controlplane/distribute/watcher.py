@@ -23,6 +23,7 @@ from contextlib import aclosing, asynccontextmanager
 from controlplane import aside
 from controlplane.distribute.changes import RecentChanges
 from controlplane.distribute.deltas import Deltas
+from controlplane.distribute.extracts import Extracts
 from controlplane.distribute.guard import WHAT_TO_DO, Guard
 from controlplane.distribute.pace import SETTLE, Pace
 from controlplane.model.config import Config, Found, View, read
@@ -33,7 +34,6 @@ from controlplane.model.problems import InconsistentConfig, Problem
 from controlplane.model.resources import User
 from controlplane.model.snapshot import Snapshot
 from controlplane.model.stored import CHANGE, PREFIX, Stamped
-from controlplane.model.trail import Trail
 from controlplane.signal import Signal
 from controlplane.store import Batch, Compacted, Entry, Listing, Store, StoreError
 
@@ -93,8 +93,8 @@ class Watcher:
         self._store = store
         self._first_delay, self._longest_delay = retry
         self._probe_interval = probe
-        self.deltas = Deltas()
-        """The changes from older snapshots to the current one."""
+        self.extracts = Extracts()
+        """The parts of the published snapshots for each pool of data planes."""
         self.changes = RecentChanges()
         """The changes that were made since this process started, also those that data planes are not sent."""
         self.pace = Pace()
@@ -106,6 +106,11 @@ class Watcher:
         self._listening: asyncio.Timeout | None = None
         self._mismatches = 0
         self._good_users: dict[str, User] = {}
+
+    @property
+    def deltas(self) -> Deltas:
+        """The changes from older snapshots to the current one."""
+        return self.extracts.deltas
 
     async def run(self) -> None:
         """Follow the store until cancelled."""
@@ -272,7 +277,7 @@ class Watcher:
     def _start_over(self) -> None:
         """Forget the earlier content: in another store the same revisions mean something else."""
         self._config = Config()
-        self.deltas.trail = Trail()
+        self.extracts.start_over()
 
     def _hold_users(self) -> None:
         if not self.guard.suspicion:
@@ -370,14 +375,14 @@ class Watcher:
         if self._config.decided:
             return
         try:
-            built, touched = self._config.publish(self.revision, self.guard.lineage)
+            whole, touched = self._config.publish(self.revision, self.guard.lineage)
+            built = self.extracts.publish(whole, touched, self._config.pools)
         except InconsistentConfig as error:
             self._refuse(error.problems)
         except Exception:
             logger.exception("building a snapshot failed", extra={"revision": self.revision})
             self._refuse((Problem("", _FAULT),))
         else:
-            self.deltas.trail.add(built.revision, touched, built.digest)
             if len(touched) >= MANY:
                 # Long-lived objects: full collections that traverse them would hold up every stream.
                 gc.freeze()

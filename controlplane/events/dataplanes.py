@@ -79,7 +79,7 @@ class DataplaneEvents:
             self._published_at = self._watcher.published_at
         if not self._digest or self._digest != current.digest:
             return
-        found = self._fleet.tally.count(current.revision, current.digest)
+        found = self._fleet.tally.count(current.revision, current.extract)
         if found.connected and found.done == found.connected:
             seconds = round(max(0.0, self._wall() - self._published_at), 3)
             fields = {"dataplanes": found.connected, "seconds": seconds}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TypeVar
@@ -34,6 +34,7 @@ from controlplane.fleet.signals import Signals
 from controlplane.fleet.tally import Tally, standing_of
 from controlplane.fleet.verdicts import InstanceName, Verdicts
 from controlplane.model.capabilities import Lacking
+from controlplane.model.pool import DEFAULT_POOL
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -115,13 +116,23 @@ class Fleet:
         nodes = MappingProxyType(self._nodes)
         return PeerState(nodes, self.verdicts.found, self.circuits.found, self.looks, self.watches)
 
-    def all_have_served(self, revision: int, digest: str) -> bool:
-        """Whether every connected data plane that serves a configuration has served this one, here and elsewhere.
+    @property
+    def pools(self) -> Set[str]:
+        """The pools of the connected data planes, here and elsewhere."""
+        return self.tally.pools
+
+    def all_have_served(self, revision: int, digest: str, pool: str = DEFAULT_POOL) -> bool:
+        """Whether every connected data plane of a pool that serves a configuration has served this one, here and
+        elsewhere.
 
         Some may serve a later one already, which another control plane sent first. False when none serves this one now.
         """
-        others = (node for node in self._nodes.values() if node.connected and node.digest not in ("", digest))
-        return self.tally.all_have_served(revision, digest) and all(
+        others = (
+            node
+            for node in self._nodes.values()
+            if node.connected and node.pool == pool and node.digest not in ("", digest)
+        )
+        return self.tally.all_have_served(revision, digest, pool) and all(
             standing_of(node).has_served(revision, digest) for node in others
         )
 
@@ -279,6 +290,7 @@ class Fleet:
         *,
         resets_unreported: bool = False,
         without_redis: bool = False,
+        pool: str = DEFAULT_POOL,
     ) -> None:
         """A data plane connected, serving `revision`. Its previous report stays valid until it reports again."""
         self._adopt(node, version)
@@ -297,6 +309,7 @@ class Fleet:
             leaving=leaving,
             resets_unreported=resets_unreported,
             without_redis=without_redis,
+            pool=pool,
         )
         self.signals.move(node)
         self.settle_demand()

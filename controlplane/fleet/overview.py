@@ -153,9 +153,11 @@ class _Source:
 
 def up_to_date(state: NodeState, snapshot: Snapshot | None) -> NodeState:
     """The state, with the revision of `snapshot` as the applied one where the digests are equal: the changes in between
-    did not concern data planes, and were not sent.
+    did not concern data planes of its pool, and were not sent.
     """
-    if snapshot is None or state.digest != snapshot.digest or state.applied_revision >= snapshot.revision:
+    if snapshot is None or not state.digest or state.applied_revision >= snapshot.revision:
+        return state
+    if state.digest != snapshot.digest_of(state.pool):
         return state
     return replace(state, applied_revision=snapshot.revision)
 

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from controlplane.fleet.reports import Rejection
+from controlplane.fleet.tally import Count
 
 
 @dataclass(frozen=True, slots=True)
 class Quorum:
-    """The number of connected data planes that is enough: a number, a percentage, or, without either, all."""
+    """The number of connected data planes that is enough, in each pool: a number, a percentage, or, without either,
+    all."""
 
     count: int | None = None
     percent: float | None = None
@@ -38,6 +40,25 @@ class Quorum:
         share = 100.0 if self.percent is None else self.percent
         # Rounded up; the subtrahend keeps the error of floats from asking for one more.
         return math.ceil(connected * share / 100 - 1e-9)
+
+    def needed(self, count: Count) -> int:
+        """The number that is needed in all."""
+        return max(self.count or 0, sum(self._of_each(one) for one in count.each()))
+
+    def reached(self, count: Count) -> bool:
+        """Whether enough are done, in each pool: those of a pool that a change does not concern are done at once."""
+        return count.done >= self.needed(count) and all(
+            one.done >= self._of_each(one) for one in count.each()
+        )
+
+    def missed(self, count: Count) -> bool:
+        """Whether too many refuse, in all or in one pool."""
+        return (count.refusing > 0 and count.connected - count.refusing < self.needed(count)) or any(
+            one.refusing and one.connected - one.refusing < self._of_each(one) for one in count.each()
+        )
+
+    def _of_each(self, count: Count) -> int:
+        return min(self.of(count.connected), count.connected)
 
 
 ALL = Quorum()
@@ -74,6 +95,10 @@ class Progress:
     """Gives `nodes`, on demand: most waits need no list of a thousand data planes."""
     problem: str = ""
     """The reason why no data plane can serve it now; empty when none is known."""
+    reached: bool = True
+    """Whether enough data planes of each pool are among them."""
+    missed: bool = False
+    """Whether too many data planes of a pool refuse it."""
     settled: bool = True
     """Whether every data plane that was connected a moment ago still is. Disconnected ones still serve their
     configuration."""
@@ -86,7 +111,7 @@ class Progress:
     @property
     def complete(self) -> bool:
         """Whether enough data planes reached the goal."""
-        return bool(self.digest) and self.settled and self.done >= self.needed
+        return bool(self.digest) and self.settled and self.reached and self.done >= self.needed
 
     @property
     def rejected(self) -> bool:
@@ -94,7 +119,7 @@ class Progress:
         if self.complete:
             return False
         willing = sum(node.connected and node.rejection is None for node in self.nodes)
-        return willing < self.needed and any(node.rejection for node in self.nodes)
+        return (self.missed or willing < self.needed) and any(node.rejection for node in self.nodes)
 
     @cached_property
     def stragglers(self) -> tuple[NodeProgress, ...]:

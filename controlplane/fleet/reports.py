@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from controlplane.model.capabilities import Lacking
 from controlplane.model.certificate import KEYS
+from controlplane.model.pool import DEFAULT_POOL
 from controlplane.model.words import count
 
 MOST_RESETS: Final = 32
@@ -319,6 +320,8 @@ class NodeState:
     """Seconds from sending it to that answer."""
     certificates: tuple[CertificateReport, ...] = ()
     """Those that it reads from its own files."""
+    pool: str = DEFAULT_POOL
+    """The pool of its credential."""
 
     def has_reset(self, revision: int) -> bool:
         """Whether it has obeyed the order of this revision."""

@@ -33,6 +33,7 @@ from controlplane.fleet.reports import (
     StatsReport,
 )
 from controlplane.fleet.verdicts import InstanceName, Verdict, Verdicts
+from controlplane.model.pool import DEFAULT_POOL
 
 MOST_BYTES = 512 * 1024
 """A summary above this leaves out first the buckets of limits, then circuits and health."""
@@ -134,6 +135,7 @@ def _node(node: NodeState, circuits: Sequence[CircuitReport], detail: int) -> li
         [[revision, one.limits, one.shared, one.unreached] for revision, one in node.resets.items()],
         node.resets_unreported,
         node.without_redis,
+        node.pool,
     ]
 
 
@@ -170,7 +172,10 @@ def _read_node(fields: list[Any]) -> NodeState:
     resets = fields[14][-MOST_RESETS:] if len(fields) > 14 else ()
     unreported, lacks = (len(fields) > at and bool(fields[at]) for at in (15, 16))
     known = dict(_read_reset(*one[:4]) for one in resets)
-    return replace(_read(*fields[:13]), resets=known, resets_unreported=unreported, without_redis=lacks)
+    pool = _text(fields[17])[:64] if len(fields) > 17 else DEFAULT_POOL
+    return replace(
+        _read(*fields[:13]), resets=known, resets_unreported=unreported, without_redis=lacks, pool=pool
+    )
 
 
 def _read_reset(revision: int, *limits: list[Any]) -> tuple[int, ResetReport]:

@@ -7,11 +7,22 @@ not over the data planes; and a data plane that answers moves from one standing 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Set
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from controlplane.fleet.reports import NodeState
 from controlplane.fleet.verdicts import InstanceName
+from controlplane.model.pool import DEFAULT_POOL
+from controlplane.model.snapshot import Snapshot
+
+PartOf = Callable[[str], Snapshot | None]
+"""The published configuration for a pool; None without one."""
+
+
+def nothing(pool: str) -> Snapshot | None:
+    """Nothing is published."""
+    return None
 
 
 class Standing(NamedTuple):
@@ -25,6 +36,7 @@ class Standing(NamedTuple):
     refused: int
     """The revision that it refused last, and its digest; -1 when it refused none."""
     refused_digest: str
+    pool: str = DEFAULT_POOL
 
     def has_served(self, revision: int, digest: str) -> bool:
         """Whether it serves this table, or a later one without having refused this one."""
@@ -40,6 +52,7 @@ def standing_of(state: NodeState) -> Standing:
         state.health_revision,
         refused.revision if refused else -1,
         refused.digest if refused else "",
+        state.pool,
     )
 
 
@@ -52,6 +65,12 @@ class Count:
     """Data planes that serve it or a later one, and that have reported health since, if the wait asks for that."""
     refusing: int
     """Data planes that do not serve it, and refuse it, a later one, or an equivalent one."""
+    pools: Mapping[str, Count] = field(default_factory=dict)
+    """The same for each pool, if there are several."""
+
+    def each(self) -> Iterable[Count]:
+        """The counts of the pools."""
+        return self.pools.values() if self.pools else (self,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,33 +108,47 @@ class Tally:
             found[one.applied] += number
         return Serving(len(self._of), tuple(found.items()))
 
-    def refuses(self, digest: str) -> bool:
-        """Whether any data plane refused a later revision than it serves, or the table with this digest."""
-        return any(one.refused > one.applied or one.refused_digest == digest != "" for one in self._standings)
+    @property
+    def pools(self) -> Set[str]:
+        """The pools of the connected data planes."""
+        return {one.pool for one in self._standings}
+
+    def refuses(self, part_of: PartOf) -> bool:
+        """Whether any data plane refused a later revision than it serves, or the published configuration."""
+        return any(
+            one.refused > one.applied or one.refused_digest == _digest(part_of(one.pool)) != ""
+            for one in self._standings
+        )
 
     def busy(self, instance: InstanceName) -> set[str]:
         """Names of the data planes with requests under way at an instance that takes no new ones."""
         return self._busy.get(instance, set())
 
-    def all_have_served(self, revision: int, digest: str) -> bool:
-        """Whether those that serve a configuration have served this one; False when none serves it now."""
-        serving = [one for one in self._standings if one.digest]
+    def all_have_served(self, revision: int, digest: str, pool: str = DEFAULT_POOL) -> bool:
+        """Whether those of a pool that serve a configuration have served this one; False when none serves it now."""
+        serving = [one for one in self._standings if one.digest and one.pool == pool]
         now = any(one.digest == digest for one in serving)
         return now and all(one.has_served(revision, digest) for one in serving)
 
-    def count(self, revision: int, digest: str, *, reported: bool = False) -> Count:
-        """Their progress towards `revision`; `digest` is that of the published table that holds it, empty without one.
+    def count(self, revision: int, part_of: PartOf, *, reported: bool = False) -> Count:
+        """Their progress towards `revision`; `part_of` is of the published configuration that holds it.
 
         With `reported` those that have not reported health since are not done.
         """
-        done = refusing = 0
+        connected, done, refusing = Counter[str](), Counter[str](), Counter[str]()
         for one, number in self._standings.items():
+            connected[one.pool] += number
+            part = part_of(one.pool)
+            digest = _digest(part)
             if one.applied >= revision or (digest and one.digest == digest):
-                if not reported or one.reported >= revision:
-                    done += number
+                if not reported or one.reported >= revision or _has_reported(one, part):
+                    done[one.pool] += number
             elif one.refused >= revision or (digest and one.refused_digest == digest):
-                refusing += number
-        return Count(len(self._of), done, refusing)
+                refusing[one.pool] += number
+        pools = {
+            pool: Count(number, done[pool], refusing[pool]) for pool, number in sorted(connected.items())
+        }
+        return Count(len(self._of), done.total(), refusing.total(), pools if len(pools) > 1 else {})
 
     def put(self, name: str, state: NodeState | None) -> None:
         """The current state of a data plane; None: nothing any more."""
@@ -149,3 +182,12 @@ class Tally:
                 del self._busy[instance]
         for instance in there:
             self._busy.setdefault(instance, set()).add(name)
+
+
+def _digest(part: Snapshot | None) -> str:
+    return part.digest if part is not None else ""
+
+
+def _has_reported(one: Standing, part: Snapshot | None) -> bool:
+    """Whether it has reported health with the content that the pool has now, whatever changed in others."""
+    return part is not None and 0 < part.since <= one.reported and one.digest == part.digest

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from controlplane.fleet.nodes import Fleet
 from controlplane.fleet.progress import ALL, Quorum
+from controlplane.fleet.tally import nothing
 from controlplane.model.problems import Problem
 from controlplane.model.snapshot import Snapshot
 from controlplane.signal import Signal
@@ -78,16 +79,16 @@ class Thresholds:
     def is_over(self, revision: int, group: Group) -> bool:
         """Whether data planes reached the revision, or will not."""
         current = self._published.current
-        digest = current.digest if current is not None and current.revision >= revision else ""
-        count = self._fleet.tally.count(revision, digest, reported=group.reported)
+        published = current is not None and current.revision >= revision
+        part_of = current.extract if current is not None and published else nothing
+        count = self._fleet.tally.count(revision, part_of, reported=group.reported)
         if group.strict:
-            needed = group.quorum.of(count.connected)
-            if count.refusing and count.connected - count.refusing < needed:
+            if group.quorum.missed(count):
                 return True
-            return bool(digest) and count.done >= needed and self._settled(group.quorum)
+            return published and group.quorum.reached(count) and self._settled(group.quorum)
         if count.done + count.refusing < count.connected:
             return False
-        return bool(count.refusing) or (bool(digest) and self._settled(group.quorum))
+        return bool(count.refusing) or (published and self._settled(group.quorum))
 
     async def reached(self, revision: int, group: Group) -> None:
         """Return when the wait is over."""
@@ -136,7 +137,7 @@ class Thresholds:
         tally = self._fleet.tally
         now = self._fleet.signals.refusals, tally.departures, (current := self._published.current)
         # A refusal ends the waits from a revision on, not those up to it.
-        refused = now != self._looked and tally.refuses(current.digest if current is not None else "")
+        refused = now != self._looked and tally.refuses(current.extract if current is not None else nothing)
         self._looked = now
         for group, waits in self._waits.items():
             ended = 0

@@ -22,7 +22,9 @@ from controlplane.fleet.nodes import Fleet
 from controlplane.fleet.overview import up_to_date
 from controlplane.fleet.progress import ALL, NodeProgress, Progress, Quorum
 from controlplane.fleet.reports import InstanceStatus, NodeState, Rejection
+from controlplane.fleet.tally import nothing
 from controlplane.fleet.thresholds import GAP, Group, Published, Thresholds
+from controlplane.model.resources import Service
 from controlplane.model.snapshot import Snapshot
 
 MOST_WAIT = 300.0
@@ -77,12 +79,16 @@ class Waiting:
         name = service_name, instance_id
 
         def hindrance(state: NodeState) -> str:
+            if not self._is_sent(service_name, state):
+                return ""
             if state.health_revision < revision:
                 return "has not reported the health of instances yet"
             return _not_healthy(*self._fleet.views.vote(state.node, name))
 
         def hindered() -> Iterator[str]:
-            return self._fleet.views.without_health(name)
+            for node in self._fleet.views.without_health(name):
+                if (state := self._fleet.state(node)) is not None and self._is_sent(service_name, state):
+                    yield node
 
         return await self._until(_Goal(revision, Group(reported=True), hindrance, hindered), seconds)
 
@@ -117,6 +123,12 @@ class Waiting:
                     await asyncio.sleep(GAP)
         return self._look(goal)
 
+    def _is_sent(self, service_name: str, state: NodeState) -> bool:
+        """Whether the pool of a data plane needs the service. Without pools, every one does."""
+        current = self._published.current
+        part = current.extract(state.pool) if current is not None else None
+        return part is current or (part is not None and (Service.KIND, service_name) in part.resources)
+
     def _straggler(self, goal: _Goal) -> str | None:
         """A data plane that serves the revision, but is hindered."""
         published = self._snapshot(goal)
@@ -130,12 +142,16 @@ class Waiting:
         """The progress of the fleet."""
         published = self._snapshot(goal)
         digest = published.digest if published else ""
-        count = self._fleet.tally.count(goal.revision, digest, reported=goal.group.reported)
+        part_of = published.extract if published else nothing
+        count = self._fleet.tally.count(goal.revision, part_of, reported=goal.group.reported)
         all_done = count.done == count.connected and self._straggler(goal) is None
 
         def listed() -> tuple[NodeProgress, ...]:
             states = self._fleet.views.dataplanes(published)
-            return tuple(_progress(state, digest, goal) for state in states)
+            return tuple(
+                _progress(state, published.digest_of(state.pool) if published else "", goal)
+                for state in states
+            )
 
         nodes = None if all_done or goal.group.strict else listed()
         done = count.done if nodes is None else sum(node.done for node in nodes)
@@ -144,8 +160,17 @@ class Waiting:
         problem = "" if published else self._unpublished(goal.revision)
         if published and not settled and all_done:
             problem = _unsettled(self._fleet.unheard)
-        needed = quorum.of(count.connected)
-        return Progress(goal.revision, digest, needed, done, listed, problem, settled)
+        return Progress(
+            goal.revision,
+            digest,
+            quorum.needed(count),
+            done,
+            listed,
+            problem,
+            reached=not goal.group.strict or quorum.reached(count),
+            missed=goal.group.strict and quorum.missed(count),
+            settled=settled,
+        )
 
     def _unpublished(self, revision: int) -> str:
         if self._published.problems:

@@ -26,7 +26,7 @@ from controlplane.identity.revocations import Revocations
 from controlplane.identity.sealing import Sealer
 from controlplane.identity.service_accounts import ServiceAccounts
 from controlplane.identity.shared import SharedTokens, UnusableFile, read_tokens
-from controlplane.identity.tokens import Claims, ServiceClaims, TokenIssuer, Tokens
+from controlplane.identity.tokens import Claims, DataplaneClaims, ServiceClaims, TokenIssuer, Tokens
 from controlplane.identity.turns import Turns
 from controlplane.identity.users import Users
 
@@ -35,6 +35,7 @@ __all__ = [
     "BadCredentials",
     "Claims",
     "ClusterKeys",
+    "DataplaneClaims",
     "EndedToken",
     "ExpiredToken",
     "Grants",

@@ -7,7 +7,9 @@ encoding may hold the '-' and '_' of base64url). The length of the key's id sees
 
 from __future__ import annotations
 
+import json
 import secrets
+from base64 import urlsafe_b64decode
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -24,7 +26,7 @@ from controlplane.model.resources import User
 LONGEST = 8192
 """Bytes of a token; data planes refuse longer ones unread."""
 
-_ACCESS, _REFRESH, _SERVICE = "at+jwt", "rt+jwt", "st+jwt"
+_ACCESS, _REFRESH, _SERVICE, _DATAPLANE = "at+jwt", "rt+jwt", "st+jwt", "dt+jwt"
 _TOO_LONG = "a token with all scopes would be too long; ask for fewer"
 _SKEW = 60.0
 """Seconds that the clocks of two control planes may differ."""
@@ -73,6 +75,18 @@ class ServiceClaims:
 
 
 @dataclass(frozen=True, slots=True)
+class DataplaneClaims:
+    """Claims of a valid data plane token."""
+
+    pool: str
+    """The pool that its holders belong to."""
+    node: str | None
+    """The one data plane that it is for; None: any of the pool."""
+    expires: float
+    """Unix seconds."""
+
+
+@dataclass(frozen=True, slots=True)
 class Tokens:
     """A successful token response (RFC 6749, 5.1)."""
 
@@ -109,6 +123,7 @@ class TokenIssuer:
         self._own = f"{issuer}/auth/token"
         # And service tokens are for the registry alone.
         self._registry = f"{issuer}/registry"
+        self._config = f"{issuer}/config"
         self._access_ttl = access_ttl
         self.ended = ended
         self._refresh_ttl = refresh_ttl
@@ -162,6 +177,21 @@ class TokenIssuer:
         """A token for the registrations of this service, valid for `ttl` seconds."""
         return self._sign(_SERVICE, self._registry, ttl, service, {"service": service})
 
+    def issue_dataplane(self, pool: str, node: str | None, ttl: int) -> str:
+        """A token for the data planes of a pool, or for one of them, valid for `ttl` seconds."""
+        claims: dict[str, object] = {"pool": pool, **({"node": node} if node is not None else {})}
+        return self._sign(_DATAPLANE, self._config, ttl, pool, claims)
+
+    def verify_any(self, token: str) -> Claims | ServiceClaims | DataplaneClaims:
+        """The claims of an access, service or data plane token; InvalidToken unless it is one of ours and still
+        valid."""
+        match _kind_of(token):
+            case "st+jwt":
+                return self.verify_service(token)
+            case "dt+jwt":
+                return self.verify_dataplane(token)
+        return self.verify(token)
+
     def verify(self, access_token: str) -> Claims:
         """The claims of an access token; InvalidToken unless it is one of ours and still valid."""
         claims = _claims(self._read(access_token, _ACCESS, self._audience))
@@ -184,6 +214,14 @@ class TokenIssuer:
         if not isinstance(claims.get("service"), str):
             raise InvalidToken
         return ServiceClaims(claims["service"], claims["exp"])
+
+    def verify_dataplane(self, dataplane_token: str) -> DataplaneClaims:
+        """The claims of a data plane token; InvalidToken unless it is one of ours and still valid."""
+        claims = self._read(dataplane_token, _DATAPLANE, self._config)
+        pool, node = claims.get("pool"), claims.get("node")
+        if not isinstance(pool, str) or not isinstance(node, str | None):
+            raise InvalidToken
+        return DataplaneClaims(pool, node, claims["exp"])
 
     def _sign(self, kind: str, audience: str, ttl: int, subject: str, more: Mapping[str, object]) -> str:
         now = int(self._clock())
@@ -231,6 +269,16 @@ class TokenIssuer:
             raise InvalidToken
         if expires <= now:
             raise ExpiredToken
+
+
+def _kind_of(token: str) -> object:
+    """The kind that an unverified token claims to be."""
+    head = token[:LONGEST].partition(".")[0]
+    try:
+        header = json.loads(urlsafe_b64decode(head + "=" * (-len(head) % 4)))
+    except (ValueError, RecursionError):
+        return None
+    return header.get("typ") if isinstance(header, dict) else None
 
 
 def _scopes(granted: Collection[str]) -> dict[str, object]:

@@ -19,6 +19,7 @@ from controlplane.limits import floors
 from controlplane.limits.claims import Claim, Claims
 from controlplane.limits.floors import Name
 from controlplane.limits.partitions import partition_of
+from controlplane.model.pool import DEFAULT_POOL
 from controlplane.model.rate_limit import RateLimit
 from controlplane.store import Put, StoreError
 from headgate_api.leases.messages import LEASE, SHARE, Answer, Ask, Limit, WithoutOwner
@@ -170,7 +171,7 @@ class Desk:
         return [
             Measured(name, owner.roll.limit, owner.roll.granted, max(0.0, owner.roll.overshoot))
             for name, (_, _, owner) in sorted(self._owners.items())
-            if name != COARSE or owner.roll.members
+            if not name.startswith(COARSE) or owner.roll.members
         ]
 
     async def run(self) -> None:
@@ -287,11 +288,18 @@ def fleet_limits(limits: Iterable[RateLimit], share: float = SHARE) -> dict[str,
     }
 
 
-def coarse_limit(per_second: float, burst: int, share: float = SHARE) -> dict[str, tuple[str, Limit]]:
-    """The limit of the settings in the same form; empty if there is none. Data planes that count it in mode fleet ask
-    for it."""
+def coarse_limit(
+    per_second: float, burst: int, share: float = SHARE, pools: Iterable[str] = ()
+) -> dict[str, tuple[str, Limit]]:
+    """The limit of the settings in the same form, for each pool of data planes; empty if there is none. Data planes
+    that count it in mode fleet ask for it. Pools share no buckets: one could use up those of another."""
     limit = Limit(per_second, burst, share=share)
-    return {COARSE: ("address/64", limit)} if per_second else {}
+    return {coarse_name(pool): ("address/64", limit) for pool in (DEFAULT_POOL, *pools)} if per_second else {}
+
+
+def coarse_name(pool: str) -> str:
+    """The name of the limit of the settings, for the data planes of a pool."""
+    return COARSE if pool == DEFAULT_POOL else f"{COARSE}@{pool}"
 
 
 def _read(value: bytes, wanted: Iterable[Name]) -> dict[Name, Floors]:

@@ -74,6 +74,7 @@ class User(Resource):
     PLURAL: ClassVar[str] = "users"
     NAMED_BY: ClassVar[str] = "username"
     REFERENCES: ClassVar[Mapping[str, str]] = {"scopes[]": "scope"}
+    FOR_CALLERS: ClassVar[bool] = True
     EXAMPLE: ClassVar[Mapping[str, Any]] = {
         "username": "jo",
         "password": "correct horse battery",

@@ -188,6 +188,10 @@ class Resource(Part):
     """Whether data planes are sent it, in the field of `headgate.v1.Resource` that is called like the kind."""
     DOCUMENTS: ClassVar[bool] = True
     """Whether people write it: in documents, and one by one over the admin API."""
+    FOR_CALLERS: ClassVar[bool] = False
+    """Whether data planes need it to know callers: pools without a route that asks for a token are not sent it."""
+    SECRET: ClassVar[bool] = False
+    """Whether it holds a secret. Where there are pools, it is sent only for a resource that names it."""
 
     EXAMPLE: ClassVar[Mapping[str, Any] | None] = None
     """A typical and valid resource, for the description of the API."""

@@ -7,6 +7,7 @@ from typing import Final
 
 from controlplane.model.access import ADMIN, READ, TAP
 from controlplane.model.listener import DEFAULT
+from controlplane.model.pool import DEFAULT_POOL, serves
 from controlplane.model.resource_index import ResourceIndex
 from controlplane.model.resources import Resource, ResourceId, Route, Service
 from headgate_api.expressions import compiled
@@ -43,6 +44,7 @@ ADMIN_PATHS: Final = frozenset(
         "history",
         "issuers",
         "openapi.json",
+        "pools",
         "listeners",
         "rate-limits",
         "rollback",
@@ -109,8 +111,8 @@ def _covers(route: Resource | None) -> bool:
 
 
 def _elsewhere(route: Route) -> bool:
-    """Whether the listener of the settings does not serve it."""
-    return bool(route.listeners) and DEFAULT not in route.listeners
+    """Whether the listeners of the settings of data planes of the default pool do not serve it."""
+    return not serves(route.pools, DEFAULT_POOL) or (bool(route.listeners) and DEFAULT not in route.listeners)
 
 
 def _leads(route: Route | None) -> bool:

@@ -60,6 +60,7 @@ class Certificate(Resource):
 
     KIND: ClassVar[str] = "certificate"
     PLURAL: ClassVar[str] = "certificates"
+    SECRET: ClassVar[bool] = True
     EXAMPLE: ClassVar[Mapping[str, Any]] = {"name": "shop", "certificate": _EXAMPLE}
     SENT_AS: ClassVar[Mapping[str, str]] = {"private_key": "sealed"}
     ADDED: ClassVar[Mapping[str, Added]] = {"certificate": Narrows(KEYS), "files": Narrows(FILES)}

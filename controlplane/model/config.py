@@ -20,7 +20,16 @@ from controlplane.model.listener import clashing
 from controlplane.model.names import Names
 from controlplane.model.problems import InconsistentConfig, Problem
 from controlplane.model.resource_index import ResourceIndex
-from controlplane.model.resources import Instance, Listener, Resource, ResourceId, Service, User, model_of
+from controlplane.model.resources import (
+    Instance,
+    Listener,
+    Pool,
+    Resource,
+    ResourceId,
+    Service,
+    User,
+    model_of,
+)
 from controlplane.model.snapshot import EMPTY, GROUPED, Snapshot, regrouped
 from controlplane.model.stored import (
     CHANGE,
@@ -96,6 +105,8 @@ class Config:
         """The services for which discovery has found something, also former ones."""
         self.discoveries: dict[str, Discovery] = {}
         """The services with discovery, by name. Not to be changed by readers."""
+        self.pools: Mapping[str, Pool] = {}
+        """By name. Never changed, but replaced."""
         self._problems: dict[ResourceId, tuple[Problem, ...]] = {}
         self._unchecked: set[ResourceId] = set()
         self._outdated: set[ResourceId] = set()
@@ -303,6 +314,9 @@ class Config:
             static = (Instance(service_name=resource.name, **dict(each)) for each in resource.instances)
             self._list(self._static, (Stamped(each, stamped.revision) for each in static), present=present)
             self._link_discovery(resource, present=present)
+        elif isinstance(resource, Pool):
+            others = {name: pool for name, pool in self.pools.items() if name != resource.name}
+            self.pools = {**others, resource.name: resource} if present else others
         elif isinstance(resource, Discovered):
             if present:
                 found = (Stamped(each.instance(resource.name), each.revision) for each in resource.instances)

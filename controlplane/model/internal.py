@@ -20,6 +20,7 @@ class VerificationKey(Resource):
     KIND: ClassVar[str] = "verification_key"
     PLURAL: ClassVar[str] = "verification_keys"
     DOCUMENTS: ClassVar[bool] = False
+    FOR_CALLERS: ClassVar[bool] = True
 
     kid: Annotated[str, Field(min_length=1, max_length=64)]
     jwk: Annotated[str, Field(min_length=2, max_length=8192, description="The public key, JSON (RFC 7517).")]

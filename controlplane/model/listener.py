@@ -9,6 +9,7 @@ from pydantic import Field
 
 from controlplane.model.base import Added, Narrows, Resource
 from controlplane.model.fields import AsList, Certificates, Host, Name, Network, Unique
+from controlplane.model.pool import in_common
 from controlplane.model.problems import Problem, join
 
 DEFAULT: Final = "default"
@@ -40,7 +41,8 @@ class Listener(Resource):
         "port": Narrows(LISTENERS),
         "protocol": Narrows(HTTPS, when=lambda protocol: protocol == "https"),
     }
-    REFERENCES: ClassVar[Mapping[str, str]] = {"certificates[]": "certificate"}
+    REFERENCES: ClassVar[Mapping[str, str]] = {"certificates[]": "certificate", "pools[]": "pool"}
+    SPARSE: ClassVar[tuple[str, ...]] = ("pools",)
 
     name: Name
     port: Annotated[
@@ -94,6 +96,16 @@ class Listener(Resource):
         ),
         Unique,
     ] = ()
+    pools: Annotated[
+        tuple[Name, ...],
+        AsList,
+        Field(
+            max_length=64,
+            description="Pools whose data planes open it; 'default' is that of the data planes whose credential names "
+            "none; empty: all data planes.",
+        ),
+        Unique,
+    ] = ()
 
     @classmethod
     def rules(cls, fields: Mapping[str, object]) -> Iterable[Problem]:
@@ -113,9 +125,11 @@ class Listener(Resource):
 
 
 def clashing(where: str, listener: Listener, others: Iterable[Listener]) -> Iterator[Problem]:
-    """Listeners on the same port that this one cannot share it with."""
+    """Listeners on the same port, of data planes of one pool, that this one cannot share it with."""
     for other in sorted(others, key=lambda one: one.name):
         if other.name == listener.name or other.port != listener.port:
+            continue
+        if not in_common(listener.pools, other.pools):
             continue
         for field in OF_PORT:
             if getattr(other, field) != getattr(listener, field):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Set
 
 from controlplane.model.match import HeaderMatch, QueryMatch
+from controlplane.model.pool import in_common
 from controlplane.model.resources import Listener, Resource, ResourceId, Route, references
 
 Match = tuple[str, str | None, str | None, str | None, frozenset[HeaderMatch | QueryMatch]]
@@ -114,7 +115,9 @@ def matches_of(route: Route) -> Iterator[Match]:
 
 
 def listeners_overlap(one: Route, other: Route) -> bool:
-    """Whether there is a listener that serves both."""
+    """Whether there may be a listener of one data plane that serves both."""
+    if not in_common(one.pools, other.pools):
+        return False
     return not one.listeners or not other.listeners or not set(one.listeners).isdisjoint(other.listeners)
 
 

@@ -11,6 +11,7 @@ from controlplane.model.certificate import Certificate
 from controlplane.model.discovered import Discovered
 from controlplane.model.internal import Reset, VerificationKey
 from controlplane.model.listener import Listener
+from controlplane.model.pool import Pool
 from controlplane.model.problems import InvalidConfig, Problem
 from controlplane.model.rate_limit import RateLimit
 from controlplane.model.route import Route
@@ -21,7 +22,7 @@ ResourceId = tuple[str, str]
 
 _KINDS: dict[str, type[Resource]] = {
     model.KIND: model
-    for model in (Service, Instance, Route, Scope, User, RateLimit, Certificate, Listener, Issuer)
+    for model in (Service, Instance, Route, Scope, User, RateLimit, Certificate, Listener, Pool, Issuer)
 }
 _INTERNAL: dict[str, type[Resource]] = {model.KIND: model for model in (VerificationKey, Reset, Discovered)}
 
@@ -89,6 +90,7 @@ __all__ = [
     "Instance",
     "Issuer",
     "Listener",
+    "Pool",
     "RateLimit",
     "Reset",
     "Resource",

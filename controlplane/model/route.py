@@ -56,6 +56,7 @@ class Route(Resource):
         "scopes[]": "scope",
         "rate_limits[]": "rate_limit",
         "listeners[]": "listener",
+        "pools[]": "pool",
     }
     EXAMPLE: ClassVar[Mapping[str, Any]] = {
         "name": "orders",
@@ -66,7 +67,7 @@ class Route(Resource):
         "labels": {"team": "shop"},
     }
     SPARSE: ClassVar[tuple[str, ...]] = (
-        *("path_regex", "headers", "query", "method_miss", "listeners"),
+        *("path_regex", "headers", "query", "method_miss", "listeners", "pools"),
         *("request_headers", "response_headers", "compression"),
         *("cors", "allow_addresses", "deny_addresses"),
         *("services", "sticky", "respond", "redirect", "rewrite_full", "rewrite_regex", "rewrite_host"),
@@ -259,6 +260,16 @@ class Route(Resource):
         Field(
             max_length=64,
             description="Listeners that serve it; 'default' is that of the setting LISTEN; empty: all of them.",
+        ),
+        Unique,
+    ] = ()
+    pools: Annotated[
+        tuple[Name, ...],
+        AsList,
+        Field(
+            max_length=64,
+            description="Pools whose data planes serve it; 'default' is that of the data planes whose credential names "
+            "none; empty: all data planes.",
         ),
         Unique,
     ] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -12,7 +12,8 @@ from typing import TypeVar
 from controlplane.model import digest
 from controlplane.model.capabilities import Needs, needs, updated
 from controlplane.model.lineage import UNKNOWN, Lineage
-from controlplane.model.resources import Instance, Resource, ResourceId
+from controlplane.model.pool import DEFAULT_POOL
+from controlplane.model.resources import Instance, Pool, Resource, ResourceId
 from controlplane.model.stored import Stamped
 
 R = TypeVar("R", bound=Resource)
@@ -32,6 +33,23 @@ class Snapshot:
     """`instances_of`, when it is known already."""
     needed: Needs | None = field(default=None, repr=False, compare=False)
     """`needs`, when it is known already."""
+    since: int = field(default=0, repr=False, compare=False)
+    """Of an extract: the revision with which its content came; 0 when unknown."""
+    pools: Mapping[str, Pool] = field(default_factory=dict, repr=False, compare=False)
+    """The pools, by name; without DEFAULT_POOL, which always exists. Data planes are not sent them."""
+    extracts: Callable[[str], Snapshot] | None = field(default=None, repr=False, compare=False)
+    """The extract for a pool that exists; None while there are no pools: all data planes are sent everything."""
+
+    def extract(self, pool: str) -> Snapshot | None:
+        """The part that data planes of this pool are sent; None for a pool that does not exist."""
+        if pool != DEFAULT_POOL and pool not in self.pools:
+            return None
+        return self if self.extracts is None else self.extracts(pool)
+
+    def digest_of(self, pool: str) -> str:
+        """The digest of the part for a pool; empty for a pool that does not exist."""
+        part = self.extract(pool)
+        return part.digest if part is not None else ""
 
     @cached_property
     def digest(self) -> str:

@@ -38,6 +38,13 @@ class Trail:
             self._names += len(touched)
             self._forget()
 
+    def copy(self) -> Trail:
+        """A trail with the same steps."""
+        copy = Trail(self._most)
+        copy._steps, copy._names = self._steps.copy(), self._names
+        copy._begins, copy._first = self._begins, self._first
+        return copy
+
     def between(self, base_revision: int, base_digest: str, current: Snapshot) -> Delta | None:
         """The delta to `current` from a snapshot as of `base_revision`; None when that is too old.
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from controlplane.model.listener import clashing
+from controlplane.model.listener import DEFAULT, clashing
+from controlplane.model.pool import in_common
 from controlplane.model.problems import Problem, join
 from controlplane.model.resource_index import ResourceIndex, listeners_overlap, methods_tie
 from controlplane.model.resources import Listener, Resource, ResourceId, Route, references
+from controlplane.model.stored import Stamped
 
 _WORDS = {"rate_limit": "rate limit"}
 
@@ -84,6 +86,25 @@ def overlaps(
             if name != route.name and methods_tie(route, other) and listeners_overlap(route, other):
                 yield Problem(join(where, _matched_by(route)), _told(route.name, name, created))
         before.add((route.KIND, route.name), route)
+
+
+def stranded(existing: Mapping[ResourceId, Stamped], declared: Sequence[Declared]) -> Iterator[Problem]:
+    """Declared routes whose listeners are all for other pools than the route: no data plane serves them."""
+    new = {item.name: item.resource for item in declared if isinstance(item.resource, Listener)}
+
+    def listener(name: str) -> Resource | None:
+        stamped = existing.get((Listener.KIND, name))
+        return new.get(name) or (stamped.resource if stamped else None)
+
+    for item in declared:
+        route = item.resource
+        if not isinstance(route, Route) or not route.listeners or DEFAULT in route.listeners:
+            continue
+        opened = [one for name in route.listeners if isinstance(one := listener(name), Listener)]
+        if opened and not any(in_common(route.pools, one.pools) for one in opened):
+            yield Problem(
+                join(item.where, "pools"), "no data plane serves the route: its listeners are for other pools"
+            )
 
 
 def _matched_by(route: Route) -> str:

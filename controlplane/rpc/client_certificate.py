@@ -1,10 +1,11 @@
 """The identity in a client certificate. Only this module knows the rule:
 
     The certificate holds exactly one URI among its subject alternative names, a SPIFFE ID whose path is
-        /headgate/dataplane          any data plane
-        /headgate/dataplane/<node>   the data plane of this name
-        /headgate/service            any service
-        /headgate/service/<name>     the service of this name
+        /headgate/dataplane                       any data plane
+        /headgate/dataplane/<node>                the data plane of this name
+        /headgate/pool/<pool>/dataplane[/<node>]  the same, of this pool
+        /headgate/service                         any service
+        /headgate/service/<name>                  the service of this name
     in whatever trust domain: what is trusted is the authority that signed it (GRPC_CLIENT_CA).
 
 A certificate without such a name lets its holder connect, and authenticate with a token. Common name and organisational
@@ -17,10 +18,12 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
+from controlplane.model.pool import DEFAULT_POOL
 from controlplane.rpc.errors import Context
 
 _SPIFFE_ID = re.compile(
-    r"spiffe://[a-z0-9._-]{1,255}/headgate/(?P<role>dataplane|service)(?:/(?P<name>[^/]+))?"
+    r"spiffe://[a-z0-9._-]{1,255}/headgate/"
+    r"(?:pool/(?P<pool>[^/]+)/(?=dataplane))?(?P<role>dataplane|service)(?:/(?P<name>[^/]+))?"
 )
 
 
@@ -38,6 +41,8 @@ class Identity:
 
     role: Role
     name: str | None = None
+    pool: str = DEFAULT_POOL
+    """A data plane's."""
 
 
 def is_encrypted(context: Context) -> bool:
@@ -59,4 +64,4 @@ def identity(spiffe_id: str) -> Identity | None:
     if match is None:
         return None
     role = Role.DATAPLANE if match["role"] == "dataplane" else Role.SERVICE
-    return Identity(role, match["name"])
+    return Identity(role, match["name"], match["pool"] or DEFAULT_POOL)

@@ -24,12 +24,14 @@ from controlplane.fleet.nodes import Fleet
 from controlplane.fleet.reports import NodeProblem
 from controlplane.fleet.verdicts import InstanceName
 from controlplane.model.certificate import KEYS
+from controlplane.model.resources import ResourceId
 from controlplane.model.snapshot import Delta, Snapshot
 from controlplane.model.words import count
 from controlplane.rpc.client_certificate import is_encrypted
-from controlplane.rpc.credentials import RECHECK, Credentials
+from controlplane.rpc.credentials import RECHECK, Caller, Credentials
 from controlplane.rpc.errors import Code, Context, Refused, rescued
 from controlplane.rpc.limit_routes import LimitRoutes
+from controlplane.rpc.own_reports import OwnReports
 from controlplane.rpc.questions import ANSWERS_QUESTIONS, Questions
 from controlplane.rpc.wire import encoder, report_messages
 from controlplane.rpc.wire.encoder import Encoder, Unseal
@@ -109,9 +111,13 @@ class ConfigStream:
         self._most = most
         self._hello_within = hello_within
         self._open = 0
-        self._encoder = Encoder(unseal)
+        self._encoder = Encoder(unseal, self._is_published)
         self._encoding = asyncio.Lock()
         """Held while the resources of a large message are encoded."""
+
+    def _is_published(self, identity: ResourceId) -> bool:
+        current = self._hub.watcher.current
+        return current is not None and identity in current.resources
 
     def handler(self) -> Any:
         """A generic handler for the server.
@@ -126,27 +132,31 @@ class ConfigStream:
     async def stream(self, requests: Requests, context: Context) -> None:
         """One data plane's stream, from hello until either side ends it."""
         async with rescued(context, "config", self._credentials.refused):
-            caller = self._credentials.require_dataplane(context)
+            caller = await self._credentials.require_dataplane(context)
             with self._place():
                 requests = aiter(requests)
                 hello = await self._hello(requests)
-                caller.check_node(hello.node)
+                node = self._credentials.known_as(caller, hello.node)
                 capabilities = frozenset(hello.capabilities)
                 if not is_encrypted(context):
                     # Private keys cross no network in plain text, whatever the data plane names.
                     capabilities -= {KEYS}
                 with self._hub.session(
-                    hello.node,
+                    node,
                     hello.version[:64],
                     hello.revision,
                     hello.digest,
-                    report_messages.leaving(hello.leaving),
+                    self._own(caller.pool).leaving(report_messages.leaving(hello.leaving)),
                     lineage=report_messages.lineage(hello.lineage),
                     refused=report_messages.mark(hello.refused),
                     deltas=hello.takes_deltas,
                     capabilities=capabilities,
+                    pool=caller.pool,
                 ) as session:
-                    logger.info("data plane connected", extra=_about(session) | {"revision": hello.revision})
+                    logger.info(
+                        "data plane connected",
+                        extra=_about(session) | {"revision": hello.revision, "pool": session.pool},
+                    )
                     self._recall(session, hello.refused)
                     with (
                         self._fleet.signals.asks.wakes(session.wake),
@@ -260,7 +270,7 @@ class ConfigStream:
                 # hang at the client for ever.
                 return
             if time.monotonic() - checked >= self._recheck:
-                self._credentials.require_dataplane(context)
+                self._check_pool(session, await self._credentials.require_dataplane(context))
                 checked = time.monotonic()
             while outgoing:
                 await context.write(outgoing.take().SerializeToString())
@@ -271,6 +281,14 @@ class ConfigStream:
                 await session.woken(self._recheck)
                 continue
             await self._send(session, message, context, capabilities)
+
+    def _check_pool(self, session: Session, caller: Caller) -> None:
+        """A service account may have come to another pool: the next stream is one of that pool."""
+        if caller.pool != session.pool:
+            raise Refused(Code.ABORTED, f"the data plane belongs to pool '{caller.pool}' now")
+
+    def _own(self, pool: str) -> OwnReports:
+        return OwnReports(self._hub.watcher.current, pool)
 
     async def _send(
         self, session: Session, message: Snapshot | Delta, context: Context, capabilities: Capabilities
@@ -322,9 +340,10 @@ class ConfigStream:
     async def _take_health(self, session: Session, report: status_pb2.HealthReport) -> None:
         """Take turns with the other streams: many data planes may report thousands of instances at once."""
         node, parts, whole = session.node, report_messages.slices(report), not report.changes
+        own = self._own(session.pool)
         listed: set[InstanceName] = set()
         for part in parts[:-1]:
-            found = report_messages.health(part)
+            found = own.health(report_messages.health(part))
             self._fleet.health(node, found, changes=True, unknown=report_messages.unknown(part))
             if whole:
                 listed.update(one.name for one in found)
@@ -332,7 +351,7 @@ class ConfigStream:
         last = parts[-1]
         self._fleet.health(
             node,
-            report_messages.health(last),
+            own.health(report_messages.health(last)),
             report.revision,
             changes=report.changes,
             unknown=report_messages.unknown(last),
@@ -348,13 +367,14 @@ class ConfigStream:
             case "nack":
                 self._nacked(session, request.nack)
             case "leaving":
-                self._fleet.leaving(session.node, report_messages.leaving(request.leaving.instances))
+                leaving = report_messages.leaving(request.leaving.instances)
+                self._fleet.leaving(session.node, self._own(session.pool).leaving(leaving))
             case "stats":
-                stats = report_messages.stats(request.stats)
+                stats = self._own(session.pool).stats(report_messages.stats(request.stats))
                 self._fleet.stats(session.node, stats, changes=request.stats.changes)
             case "asks":
                 if self._limits is not None:
-                    self._limits.take(session.node, request.asks)
+                    self._limits.take(session.node, request.asks, self._own(session.pool))
             case "answer":
                 if self._questions is not None:
                     self._questions.answered(session.node, request.answer)

@@ -2,7 +2,8 @@
 
 A bearer credential in the call's metadata (as in RFC 6750) identifies the caller; without one the client certificate
 does (see `client_certificate`). There are three kinds of callers, each with its own permissions:
-- A data plane reads its config stream: by one of the shared tokens of the data planes, or by certificate.
+- A data plane reads the config stream of its pool: by one of the shared tokens of the data planes, which are those of
+  the default pool, by a token or a certificate of a pool, or by a service account that a pool names.
 - A service registers its instances and looks: by a service token, which is bound to one service, by certificate, or by
   one of the shared tokens of the services, which stand for any of them. A pod does the same for the services that name
   its service account (see `service_accounts`).
@@ -18,22 +19,27 @@ from enum import Enum
 
 from controlplane.commands.commands import Commands
 from controlplane.distribute.watcher import Watcher
+from controlplane.fleet.bounds import is_node
 from controlplane.identity import (
     Claims,
+    DataplaneClaims,
     InvalidToken,
     KeysUnavailable,
     RefusedCalls,
     RefusedToken,
     ServiceAccounts,
+    ServiceClaims,
     SharedTokens,
     TokenIssuer,
     is_account_token,
 )
+from controlplane.model.pool import DEFAULT_POOL
 from controlplane.model.registration import ServiceAccount
 from controlplane.model.resources import User
 from controlplane.rpc import client_certificate
 from controlplane.rpc.client_certificate import Role
 from controlplane.rpc.errors import Code, Context, Refused, forbidden, not_ready, unauthenticated
+from controlplane.rpc.pool_members import PoolMembers
 from controlplane.rpc.service_accounts import Permissions
 
 RECHECK = 5.0
@@ -77,6 +83,8 @@ class Caller:
     """A user's."""
     account: ServiceAccount | None = None
     """A pod's, which may register the services that name it."""
+    pool: str = DEFAULT_POOL
+    """A data plane's."""
 
     @property
     def bound(self) -> bool:
@@ -132,16 +140,33 @@ class Credentials:
         self._commands = commands
         self._accounts = accounts
         self._permissions = Permissions(watcher)
+        self._pools = PoolMembers(watcher)
 
     def __repr__(self) -> str:
         return "<Credentials>"
 
-    def require_dataplane(self, context: Context) -> Caller:
-        """The caller, which is a data plane. Raises Refused."""
+    async def require_dataplane(self, context: Context) -> Caller:
+        """The caller, which is a data plane of a pool that exists. Raises Refused."""
+        sent = _bearer(context)
+        if sent is not None and is_account_token(sent):
+            account, expires = await self._verified(sent)
+            return Caller(Role.DATAPLANE, None, expires, account=account, pool=self._pools.of(account))
         caller = self._identify(context)
         if caller.role is not Role.DATAPLANE:
             raise forbidden()
+        self._pools.check(caller.pool)
         return caller
+
+    def known_as(self, caller: Caller, node: str) -> str:
+        """The name in the fleet of the data plane that calls itself `node`: no credential can take the name, or the
+        place, of a data plane of another pool. Raises Refused unless the caller may be it."""
+        caller.check_node(node)
+        found = node if caller.pool == DEFAULT_POOL else f"{caller.pool}/{node}"
+        if caller.pool == DEFAULT_POOL:
+            self._pools.check_free(node)
+        if not is_node(found):
+            raise Refused(Code.INVALID_ARGUMENT, f"hello.node: is too long together with its pool: {found}")
+        return found
 
     async def require(self, right: Right, context: Context) -> Caller:
         """The caller, which has this right. Raises Refused, StoreUnavailable."""
@@ -176,10 +201,16 @@ class Credentials:
         if sent is not None:
             return self._by_token(sent)
         if (found := client_certificate.identity_of(context)) is not None:
-            return Caller(found.role, found.name)
+            return Caller(found.role, found.name, pool=found.pool)
         raise unauthenticated()
 
     async def _by_account(self, sent: bytes) -> Caller:
+        account, expires = await self._verified(sent)
+        self._permissions.check_any(account)
+        return Caller(Role.SERVICE, None, expires, account=account)
+
+    async def _verified(self, sent: bytes) -> tuple[ServiceAccount, float]:
+        """The account of a pod's token, and the end of the token. Raises Refused."""
         if self._accounts is None:
             raise Refused(Code.UNAUTHENTICATED, _NO_ACCOUNTS)
         try:
@@ -188,8 +219,7 @@ class Credentials:
             raise Refused(Code.UNAUTHENTICATED, str(error)) from None
         except KeysUnavailable:
             raise Refused(Code.UNAVAILABLE, _NO_KEYS) from None
-        self._permissions.check_any(claims.account)
-        return Caller(Role.SERVICE, None, claims.expires, account=claims.account)
+        return claims.account, claims.expires
 
     def _by_token(self, sent: bytes) -> Caller:
         if self._dataplanes.accepts(sent):
@@ -224,12 +254,13 @@ class Credentials:
 
 
 def _by_jwt(tokens: TokenIssuer, sent: str) -> Caller:
-    try:
-        service = tokens.verify_service(sent)
-    except InvalidToken:
-        claims = tokens.verify(sent)
-        return Caller(Role.USER, claims.subject, claims.expires, claims)
-    return Caller(Role.SERVICE, service.service, service.expires)
+    match tokens.verify_any(sent):
+        case ServiceClaims(service, expires):
+            return Caller(Role.SERVICE, service, expires)
+        case DataplaneClaims(pool, node, expires):
+            return Caller(Role.DATAPLANE, node, expires, pool=pool)
+        case claims:
+            return Caller(Role.USER, claims.subject, claims.expires, claims)
 
 
 def _may(claims: Claims, user: User | None, right: Right) -> bool:

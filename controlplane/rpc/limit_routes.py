@@ -11,8 +11,11 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from controlplane.limits.claims import Claims
-from controlplane.limits.desk import Desk, NotOwned
+from controlplane.limits.desk import COARSE, Desk, NotOwned, coarse_name
 from controlplane.limits.partitions import partition_of
+from controlplane.model.pool import DEFAULT_POOL
+from controlplane.model.resources import RateLimit
+from controlplane.rpc.own_reports import OwnReports
 from headgate_api.leases import codec
 from headgate_api.v1 import limits_pb2 as pb
 
@@ -49,11 +52,17 @@ class LimitRoutes:
             if self._replies.get(node) is reply:
                 del self._replies[node]
 
-    def take(self, node: str, asks: pb.LimitAsks) -> None:
-        """Asks of a data plane that is connected here."""
+    def take(self, node: str, asks: pb.LimitAsks, allowed: OwnReports | None = None) -> None:
+        """Asks of a data plane that is connected here; those about limits of other pools are refused."""
         asks.node = node
+        pool = allowed.pool if allowed is not None else DEFAULT_POOL
         by_owner: dict[str, list[pb.LimitAsk]] = {}
         for ask in asks.asks:
+            if allowed is not None and not _may_ask(allowed, ask.limit):
+                by_owner.setdefault("", []).append(ask)
+                continue
+            if ask.limit == COARSE:
+                ask.limit = coarse_name(pool)
             owner = self._claims.owners.get(partition_of(ask.limit), "")
             by_owner.setdefault(owner, []).append(ask)
         own = by_owner.pop(self._claims.name, [])
@@ -96,7 +105,15 @@ class LimitRoutes:
     def answered(self, answers: pb.LimitAnswers) -> None:
         """Pass answers on to the data plane, if it is still connected here."""
         if (reply := self._replies.get(answers.node)) is not None:
+            for one in answers.answers:
+                if one.limit.startswith(COARSE):
+                    one.limit = COARSE
             reply(answers)
+
+
+def _may_ask(own: OwnReports, limit: str) -> bool:
+    """The names of the settings' limit for other pools are the control planes' own."""
+    return limit == COARSE or (not limit.startswith(COARSE) and own.has(RateLimit.KIND, limit))
 
 
 def _part(asks: pb.LimitAsks, some: list[pb.LimitAsk]) -> pb.LimitAsks:

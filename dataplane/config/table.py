@@ -205,9 +205,6 @@ def _stale_routes(table: Table, resources: ResourceSet, touched: Touched) -> lis
                 lost = not gone.isdisjoint((*route.services, *route.mirrored_to))
             if lost or not limits.isdisjoint(entry.limits):
                 stale.add(name)
-    closed = {name for kind, name in touched if kind == "listener" and name not in resources.listener}
-    if closed:
-        stale.update(name for name, route in table.attached.items() if not closed.isdisjoint(route.listeners))
     return sorted(stale)
 
 
@@ -243,10 +240,6 @@ def _route_problems(resources: ResourceSet, names: Iterable[str]) -> Iterator[Pr
             if limit not in resources.rate_limit:
                 place = f"rate_limits[{position}]"
                 yield Problem(f"route/{name}", place, f"rate limit {limit!r} does not exist")
-        for position, listener in enumerate(entry.route.listeners):
-            if listener != DEFAULT_LISTENER and listener not in resources.listener:
-                place = f"listeners[{position}]"
-                yield Problem(f"route/{name}", place, f"listener {listener!r} does not exist")
 
 
 class _RouteTable:

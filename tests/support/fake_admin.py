@@ -18,6 +18,7 @@ SINGULARS = {
     "users": "user",
     "rate_limits": "rate_limit",
     "listeners": "listener",
+    "pools": "pool",
     "certificates": "certificate",
     "issuers": "issuer",
 }

@@ -29,6 +29,12 @@ etcd.tlsSecret is used only with https:// in etcd.endpoints: change the URLs, or
 {{- include "headgate.checks.pod" (list "dataplane" . .drainTimeout) }}
 {{- include "headgate.checks.service" (list "dataplane.service" .service) }}
 {{- include "headgate.checks.autoscaling" .autoscaling }}
+{{- if and .token.secret .token.serviceAccount }}
+dataplane.token.secret and dataplane.token.serviceAccount are two credentials: use one of them
+{{- end }}
+{{- if and .token.serviceAccount (not $.Values.controlplane.registration.kubernetes.enabled) }}
+dataplane.token.serviceAccount needs controlplane.registration.kubernetes.enabled
+{{- end }}
 {{- if and .tls.enabled (not .tls.secrets) }}
 dataplane.tls.enabled needs the name of at least one Secret of the type kubernetes.io/tls in dataplane.tls.secrets
 {{- end }}

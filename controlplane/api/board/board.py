@@ -124,7 +124,7 @@ class Board:
 
     def _make_head(self, states: dict[str, NodeState], current: Snapshot | None, now: float) -> Json:
         found = sorted(self._dated(self._troubles(states, current, now), now), key=lambda one: one.order)
-        standings = [troubles.standing(state, current.digest if current else "") for state in states.values()]
+        standings = [troubles.standing(state, current) for state in states.values()]
         connected = sum(one != "gone" for one in standings)
         counts = CountsShape(
             connected=connected,

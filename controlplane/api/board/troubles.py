@@ -88,10 +88,13 @@ def of_the_store(facts: StoreFacts) -> Iterator[Trouble]:
         yield Trouble("critical", "configuration", title, "; ".join(facts.problems[:5]))
 
 
-def standing(node: NodeState, digest: str) -> Literal["gone", "serving", "rejecting", "waiting"]:
+def standing(
+    node: NodeState, snapshot: Snapshot | None
+) -> Literal["gone", "serving", "rejecting", "waiting"]:
     """Where a data plane is on its way to the published configuration."""
     if not node.connected:
         return "gone"
+    digest = snapshot.digest_of(node.pool) if snapshot is not None else ""
     if node.digest == digest:
         return "serving"
     return "rejecting" if _refuses(node, digest) else "waiting"
@@ -107,9 +110,8 @@ def of_the_fleet(
 ) -> Iterator[Trouble]:
     """Rejections, stragglers, data planes that left, and more than one version."""
     by_standing: dict[str, list[NodeState]] = defaultdict(list)
-    digest = snapshot.digest if snapshot else ""
     for node in nodes:
-        by_standing[standing(node, digest)].append(node)
+        by_standing[standing(node, snapshot)].append(node)
     gone = by_standing.pop("gone", [])
     connected = sum(map(len, by_standing.values()))
     if not connected:

@@ -82,7 +82,11 @@ class CertificateProblemShape(Shape):
 class DataplaneShape(Shape):
     """A data plane, connected or gone within the last minutes."""
 
-    node: str
+    node: Annotated[
+        str,
+        Field(description="Its NODE; behind that of its pool and a slash, unless that is the default."),
+    ]
+    pool: Annotated[str, Field(description="The pool that its credential belongs to.")]
     version: str
     connected: bool
     sent_revision: int
@@ -117,6 +121,7 @@ def dataplane(state: NodeState) -> DataplaneShape:
     """A data plane as programs read it."""
     return DataplaneShape(
         node=state.node,
+        pool=state.pool,
         version=state.version,
         connected=state.connected,
         sent_revision=state.sent_revision,

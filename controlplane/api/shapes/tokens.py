@@ -27,6 +27,17 @@ class ServiceTokenShape(Shape):
     expires_in: Annotated[int, Field(description="Seconds.")]
 
 
+class DataplaneTokenShape(Shape):
+    """A token for the data planes of one pool."""
+
+    token: str
+    pool: str
+    node: Annotated[
+        str | None, Field(description="The one data plane that it is for; null: any of the pool.")
+    ]
+    expires_in: Annotated[int, Field(description="Seconds.")]
+
+
 class TokenErrorShape(Shape):
     """RFC 6749 §5.2."""
 

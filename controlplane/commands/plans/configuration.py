@@ -46,7 +46,7 @@ from controlplane.model.problems import InconsistentConfig, Problem
 from controlplane.model.resource_index import ResourceIndex
 from controlplane.model.resources import Resource, ResourceId, Route
 from controlplane.model.stored import Stamped
-from controlplane.model.validate import Declared, check_references, clashes, overlaps, word
+from controlplane.model.validate import Declared, check_references, clashes, overlaps, stranded, word
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +74,7 @@ class Applied:
 
     changes: tuple[Change, ...]
     overlaps: tuple[Problem, ...] = ()
-    """Routes with the match of another one, and resources taken over."""
+    """Routes with the match of another one, routes that no data plane serves, and resources taken over."""
     edits: tuple[Edit, ...] = ()
     """Of a dry run: what would change, as far as it is shown."""
     spared: tuple[Spared, ...] = ()
@@ -112,7 +112,8 @@ def _warnings(view: PlanView, request: Apply, pruned: Pruned) -> tuple[Problem, 
     declared = request.document.declared
     rivals = overlaps(view.index, declared, _ages(view), pruned.names(Route.KIND))
     others = take_overs(view, declared, request.prune) if request.prune else ()
-    return tuple(islice(chain(others, rivals), MOST_WARNINGS))
+    lost = stranded(view.resources, declared)
+    return tuple(islice(chain(others, rivals, lost), MOST_WARNINGS))
 
 
 def _ages(view: PlanView) -> Callable[[str], int | None]:

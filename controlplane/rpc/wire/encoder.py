@@ -29,29 +29,34 @@ AT_ONCE = 32
 """Resources that are encoded in one turn of the event loop: a millisecond or two."""
 
 MOST_KEPT = 64
-"""Encoded messages that are kept for the latest revision. Each base has one, and bases were published lately."""
+"""Encoded messages that are kept for the latest revision of a pool. Each base has one, and bases were published
+lately."""
 
 
 class Encoder:
     """Encodes messages as StreamResponse and remembers the last ones. Any number of streams share one encoder."""
 
-    def __init__(self, unseal: Unseal = str) -> None:
-        """`unseal` decrypts the private keys of certificates."""
+    def __init__(self, unseal: Unseal = str, published: Callable[[ResourceId], bool] | None = None) -> None:
+        """`unseal` decrypts the private keys of certificates. `published`: whether there is a resource of this name in
+        the whole configuration; without it, each snapshot has all."""
         self._unseal = unseal
+        self._published = published
         self._parts: dict[ResourceId, tuple[int, bytes]] = {}
         """Resources, encoded and with their length in front, with their revision."""
-        self._target: tuple[int, str, Lineage] = (0, "", UNKNOWN)
-        self._kept: dict[tuple[int, str], bytes] = {}
-        """By base; a snapshot has none."""
+        self._target: tuple[int, Lineage] = (0, UNKNOWN)
+        self._kept: dict[str, dict[tuple[int, str], bytes]] = {}
+        """By digest, which differs by pool, and by base; a snapshot has none."""
 
     def encode(self, message: Snapshot | Delta) -> bytes:
         """The StreamResponse that carries the message."""
-        target = message.revision, message.digest, message.lineage
-        if target != self._target or len(self._kept) > MOST_KEPT:
+        target = message.revision, message.lineage
+        if target != self._target:
             self._target, self._kept = target, {}
-        base = _base(message)
-        if (encoded := self._kept.get(base)) is None:
-            encoded = self._kept[base] = self._encode(message)
+        kept, base = self._kept.setdefault(message.digest, {}), _base(message)
+        if len(kept) > MOST_KEPT:
+            kept.clear()
+        if (encoded := kept.get(base)) is None:
+            encoded = kept[base] = self._encode(message)
         return encoded
 
     def prepare(self, message: Snapshot | Delta) -> Iterator[None]:
@@ -84,8 +89,8 @@ class Encoder:
         return pb.StreamResponse(reporting=reporting).SerializeToString()
 
     def _is_kept(self, message: Snapshot | Delta) -> bool:
-        target = message.revision, message.digest, message.lineage
-        return target == self._target and _base(message) in self._kept
+        target = message.revision, message.lineage
+        return target == self._target and _base(message) in self._kept.get(message.digest, ())
 
     def _encode(self, message: Snapshot | Delta) -> bytes:
         if isinstance(message, Delta):
@@ -98,7 +103,8 @@ class Encoder:
         )
         yield head.SerializeToString()
         yield self._resources(pb.Snapshot.RESOURCES_FIELD_NUMBER, snapshot.resources)
-        self._forget(gone for gone in list(self._parts) if gone not in snapshot.resources)
+        there = self._published or snapshot.resources.__contains__
+        self._forget(gone for gone in list(self._parts) if not there(gone))
 
     def _delta(self, delta: Delta) -> Iterator[bytes]:
         head = pb.Delta(
@@ -112,7 +118,7 @@ class Encoder:
             head.removed.add(kind=kind, name=name)
         yield head.SerializeToString()
         yield self._resources(pb.Delta.CHANGED_FIELD_NUMBER, delta.changed)
-        self._forget(delta.removed)
+        self._forget(gone for gone in delta.removed if self._published is None or not self._published(gone))
 
     def _resources(self, number: int, stamped: Mapping[ResourceId, Stamped]) -> bytes:
         tag, parts = _varint(number << 3 | 2), self._parts

@@ -10,6 +10,7 @@ from controlplane.fleet.bounds import is_node
 from controlplane.fleet.peer_updates import PeerUpdate
 from controlplane.fleet.reports import CircuitReport, CircuitState, NodeState, Rejection, StatsReport
 from controlplane.fleet.verdicts import InstanceName, Verdict
+from controlplane.model.pool import DEFAULT_POOL
 from controlplane.rpc.wire import report_messages, traffic_messages
 from headgate_api.v1 import config_pb2, status_pb2
 from headgate_api.v1 import peers_pb2 as pb
@@ -110,6 +111,7 @@ def _node(state: NodeState) -> pb.PeerNode:
         applied_at=state.applied_at,
         took=state.took,
         certificates=report_messages.certificate_messages(state.certificates),
+        pool="" if state.pool == DEFAULT_POOL else state.pool,
     )
 
 
@@ -152,6 +154,7 @@ def _read_node(sent: pb.PeerNode) -> NodeState:
         applied_at=bounds.time(sent.applied_at),
         took=bounds.time(sent.took),
         certificates=report_messages.certificates(sent.certificates),
+        pool=sent.pool[:64] or DEFAULT_POOL,
     )
 
 

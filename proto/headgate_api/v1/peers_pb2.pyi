@@ -230,6 +230,7 @@ class PeerNode(_message.Message):
     APPLIED_AT_FIELD_NUMBER: _builtins.int
     TOOK_FIELD_NUMBER: _builtins.int
     CERTIFICATES_FIELD_NUMBER: _builtins.int
+    POOL_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     version: _builtins.str
     connected: _builtins.bool
@@ -250,6 +251,8 @@ class PeerNode(_message.Message):
     applied_at: _builtins.float
     took: _builtins.float
     """Seconds from sending that configuration to this answer."""
+    pool: _builtins.str
+    """The pool of its credential; empty for "default"."""
     @_builtins.property
     def rejection(self) -> Global___PeerRejection: ...
     @_builtins.property
@@ -289,10 +292,11 @@ class PeerNode(_message.Message):
         applied_at: _builtins.float = ...,
         took: _builtins.float = ...,
         certificates: _abc.Iterable[_status_pb2.CertificateReport] | None = ...,
+        pool: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rejection", b"rejection", "stats", b"stats"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_at", b"applied_at", "applied_revision", b"applied_revision", "certificates", b"certificates", "connected", b"connected", "digest", b"digest", "health_revision", b"health_revision", "last_seen", b"last_seen", "leaving", b"leaving", "node", b"node", "rejection", b"rejection", "resets", b"resets", "resets_unreported", b"resets_unreported", "sent_at", b"sent_at", "sent_revision", b"sent_revision", "since", b"since", "slot", b"slot", "stats", b"stats", "took", b"took", "version", b"version", "without_redis", b"without_redis"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["applied_at", b"applied_at", "applied_revision", b"applied_revision", "certificates", b"certificates", "connected", b"connected", "digest", b"digest", "health_revision", b"health_revision", "last_seen", b"last_seen", "leaving", b"leaving", "node", b"node", "pool", b"pool", "rejection", b"rejection", "resets", b"resets", "resets_unreported", b"resets_unreported", "sent_at", b"sent_at", "sent_revision", b"sent_revision", "since", b"since", "slot", b"slot", "stats", b"stats", "took", b"took", "version", b"version", "without_redis", b"without_redis"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

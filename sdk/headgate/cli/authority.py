@@ -1,7 +1,8 @@
 """Certificates for operators without an authority of their own: elliptic curve P-256, in one folder.
 
 The control plane defines the names in client certificates (SPIFFE IDs): /headgate/dataplane[/<node>] and
-/headgate/service[/<name>]; without the last part they are valid for any data plane, or any service.
+/headgate/service[/<name>]; without the last part they are valid for any data plane, or any service. Those of a pool of
+data planes are /headgate/pool/<pool>/dataplane[/<node>].
 """
 
 from __future__ import annotations
@@ -40,17 +41,20 @@ class Subject:
     role: str
     name: str = ""
     hosts: tuple[str, ...] = ()
+    pool: str = ""
+    """Of a data plane; empty for the default pool."""
 
     def __post_init__(self) -> None:
-        if self.name and not _NAME.fullmatch(self.name):
-            raise Failure(f"{self.name!r} is not a name: 1 to 63 letters, digits, '.', '_' or '-'", 2)
+        for name in filter(None, (self.name, self.pool)):
+            if not _NAME.fullmatch(name):
+                raise Failure(f"{name!r} is not a name: 1 to 63 letters, digits, '.', '_' or '-'", 2)
         for host in self.hosts:
             _san(host)
 
     @property
     def stem(self) -> str:
         """Of the file names."""
-        return f"{self.role}-{self.name}" if self.name else self.role
+        return "-".join(filter(None, (self.pool, self.role, self.name)))
 
     @property
     def server(self) -> bool:
@@ -61,7 +65,8 @@ class Subject:
         """The purpose of the certificate."""
         if self.server:
             return [_san(host) for host in dict.fromkeys((*LOCAL, *self.hosts))]
-        path = "/".join(filter(None, ("headgate", self.role, self.name)))
+        pool = f"pool/{self.pool}" if self.pool else ""
+        path = "/".join(filter(None, ("headgate", pool, self.role, self.name)))
         return [x509.UniformResourceIdentifier(f"spiffe://{TRUST_DOMAIN}/{path}")]
 
 

@@ -75,6 +75,12 @@ def issue(
     ] = "",
     folder: Annotated[Path, typer.Option("--dir", help="Folder of `headgate certs init`.")] = Path(),
     hosts: Hosts = None,
+    pool: Annotated[
+        str,
+        typer.Option(
+            "--pool", help="Of a data plane: the pool. Default: that of the others.", show_default=False
+        ),
+    ] = "",
     days: Days = 365,
 ) -> None:
     """Make one more certificate, or renew one.
@@ -84,6 +90,7 @@ def issue(
 
     \b
     headgate certs issue service orders --dir certs
+    headgate certs issue dataplane --pool edge --dir certs
     headgate certs issue controlplane --dir certs --hosts controlplane
     """
     made = _module()
@@ -91,9 +98,11 @@ def issue(
         raise Failure("a control plane's certificate has --hosts, not a name", 2)
     if hosts and role is not Role.controlplane:
         raise Failure("--hosts are for a control plane's certificate", 2)
+    if pool and role is not Role.dataplane:
+        raise Failure("--pool is for a data plane's certificate", 2)
     signing = made.Authority.read(folder)
     kept = signing.hosts() if role is Role.controlplane and not hosts else ()
-    subject = made.Subject(role.value, name, made.split_hosts(hosts or kept))
+    subject = made.Subject(role.value, name, made.split_hosts(hosts or kept), pool)
     certificate, key = signing.issue(subject, days)
     typer.echo(f"{certificate}\n{key}")
 

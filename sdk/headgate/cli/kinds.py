@@ -128,6 +128,12 @@ def _source(row: Row) -> object:
     return f"dns {dns.get('name')}" if dns else ""
 
 
+def _accounts(row: Row) -> object:
+    """Service accounts of Kubernetes."""
+    named = (f"{one.get('namespace')}/{one.get('service_account')}" for one in row.get("kubernetes") or ())
+    return ", ".join(named)
+
+
 def _labels(row: Row) -> object:
     return ", ".join(f"{name}={value}" for name, value in sorted((row.get("labels") or {}).items()))
 
@@ -141,6 +147,7 @@ _COLUMNS: Mapping[str, Mapping[str, Cell]] = {
         "OPENS AFTER": lambda row: f"{(row.get('circuit') or {}).get('failure_threshold')} failures",
     },
     "certificate": {"CERTIFICATE": _field("name"), "EXPIRES": _field("not_after")},
+    "pool": {"POOL": _field("name"), "SERVICE ACCOUNTS": _accounts},
     "listener": {
         "LISTENER": _field("name"),
         "PORT": _field("port"),

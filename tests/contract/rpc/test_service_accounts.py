@@ -132,7 +132,8 @@ async def test_it_is_no_data_plane(plane: ControlPlane, channel: grpc.aio.Channe
     node = Node(channel, "gw-1", cluster.token(STOCK))
     with pytest.raises(Ended) as ended:
         await node.receive()
-    assert ended.value.code is Code.UNAUTHENTICATED
+    assert ended.value.code is Code.PERMISSION_DENIED
+    assert "shop/stock may not be a data plane: no pool names it" in ended.value.detail
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,11 @@
 {{- end }}
 - name: NODE
   valueFrom: {fieldRef: {fieldPath: metadata.name}}
+{{- if or $plane.token.secret $plane.token.serviceAccount }}
+- {name: DATAPLANE_TOKEN_FILE, value: /etc/headgate/token/DATAPLANE_TOKEN}
+{{- else }}
 {{ include "headgate.fromSecret" (dict "key" "DATAPLANE_TOKEN" "secret" (include "headgate.secret" .)) }}
+{{- end }}
 {{- include "headgate.dataplane.certificateEnv" . }}
 {{- include "headgate.dataplane.limitEnv" $plane }}
 {{- include "headgate.telemetryEnv" (list . "dataplane") }}
@@ -97,5 +101,22 @@
 - {name: REDIS_KEY, value: /etc/headgate/redis/tls.key}
 {{- end }}
 {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The file with the token of a pool; empty without one. */}}
+{{- define "headgate.dataplane.tokenVolume" -}}
+{{- $token := .Values.dataplane.token }}
+{{- if $token.secret }}
+- name: token
+  secret: {secretName: {{ $token.secret | quote }}}
+{{- else if $token.serviceAccount }}
+- name: token
+  projected:
+    sources:
+      - serviceAccountToken:
+          audience: {{ .Values.controlplane.registration.kubernetes.audience | quote }}
+          expirationSeconds: 3600
+          path: DATAPLANE_TOKEN
 {{- end }}
 {{- end }}

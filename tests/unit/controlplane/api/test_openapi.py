@@ -63,6 +63,7 @@ async def test_every_read_answers_as_described(admin: httpx.AsyncClient, api: Ap
         "users": [{"username": "orders"}],
         "rate_limits": [{"name": "orders", "per_second": 1, "burst": 1}],
         "listeners": [{"name": "orders", "port": 8080}],
+        "pools": [{"name": "orders"}],
         "routes": [{"name": "orders", "prefix": "/orders", "service_name": "orders"}],
     }
     applied = (await admin.post("/api/v1/apply", json=document)).raise_for_status()

@@ -135,7 +135,8 @@ def digest(hub: Hub) -> str:
 
 
 def accepted(hub: Hub) -> int | None:
-    return hub.accepted.revision if hub.accepted else None
+    found = hub.accepted.get("default")
+    return found.revision if found else None
 
 
 def test_accepted_is_what_all_served_when_the_next_one_came(hub: Hub, fleet: Fleet) -> None:
@@ -273,7 +274,8 @@ def test_so_does_one_that_does_not_know_what_the_fleet_served_before(hub: Hub, f
         with hub.session("gw-2", "0.1.0", 0, "", refused=cannot) as session:
             hub.look_after(session)
             assert session.ending is expected
-    hub.accepted = hub.watcher.current
+    assert hub.watcher.current is not None
+    hub.accepted["default"] = hub.watcher.current
     with hub.session("gw-3", "0.1.0", 0, "", refused=cannot) as session:
         hub.look_after(session)
         assert session.ending is None

@@ -21,7 +21,7 @@ from controlplane.fleet.reports import (
     ResetReport,
     StatsReport,
 )
-from controlplane.fleet.tally import Count, Tally
+from controlplane.fleet.tally import Count, PartOf, Tally
 from controlplane.fleet.thresholds import GAP, Group
 from controlplane.fleet.waiting import Waiting
 from controlplane.model.capabilities import Lacking, UnknownField
@@ -116,9 +116,9 @@ async def test_a_thousand_waits_for_revisions_cost_what_changed(
     revisions = [await scene.published(Service(service_name=f"s{number}")) for number in range(10)]
     looked, count = Counter[str](), Tally.count
 
-    def counted(self: Tally, revision: int, digest: str, *, reported: bool = False) -> Count:
+    def counted(self: Tally, revision: int, part_of: PartOf, *, reported: bool = False) -> Count:
         looked["count"] += 1
-        return count(self, revision, digest, reported=reported)
+        return count(self, revision, part_of, reported=reported)
 
     def listed(published: Snapshot | None) -> tuple[NodeState, ...]:
         raise AssertionError("nobody asked for a list of all data planes")

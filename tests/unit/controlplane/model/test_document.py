@@ -32,7 +32,8 @@ def test_an_empty_document_is_right_and_declares_nothing() -> None:
 @pytest.mark.parametrize("raw", [None, [], "routes", 7, True])
 def test_a_document_is_an_object(raw: object) -> None:
     assert problems(raw) == [
-        "must be an object with some of services, routes, scopes, users, rate_limits, certificates, listeners, issuers",
+        "must be an object with some of services, routes, scopes, users, rate_limits, certificates, listeners, pools, "
+        "issuers",
     ]
 
 

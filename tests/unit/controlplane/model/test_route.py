@@ -466,6 +466,7 @@ def test_a_route_has_the_contract_s_defaults() -> None:
         "max_body_bytes": 10 * 1024 * 1024,
         "upgrades": [],
         "listeners": [],
+        "pools": [],
         "trace_sampling": None,
         "description": "",
         "labels": {},

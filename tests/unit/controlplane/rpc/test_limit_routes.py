@@ -6,12 +6,18 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
+from controlplane.distribute.extracts import Extracts
 from controlplane.limits.claims import Claim, Claims
-from controlplane.limits.desk import Desk
+from controlplane.limits.desk import COARSE, Desk, coarse_limit
 from controlplane.limits.partitions import COUNT
+from controlplane.model.config import Config
+from controlplane.model.pool import Pool
+from controlplane.model.resources import parse
+from controlplane.model.stored import encode, key_of
 from controlplane.rpc import LimitRoutes
 from controlplane.rpc.config_stream import MOST_WAITING, ConfigStream
-from controlplane.store import FencedStore, MemoryStore
+from controlplane.rpc.own_reports import OwnReports
+from controlplane.store import Entry, FencedStore, MemoryStore
 from headgate_api.leases import codec
 from headgate_api.leases.holder import Holder
 from headgate_api.leases.messages import Limit
@@ -71,3 +77,61 @@ def test_answers_do_not_pile_up_for_a_data_plane_that_asks_and_does_not_read() -
             world.routes.answered(pb.LimitAnswers(node="gw", answers=[pb.LimitAnswer(stamp=number)]))
     assert len(waiting) == MOST_WAITING
     assert waiting[-1].answers[0].stamp == 999
+
+
+def of_pool(pool: str) -> OwnReports:
+    """What data planes of a pool may speak of: each of two pools serves the route of one limit."""
+    limits = {"callers": ["east"], "others": ["west"]}
+    resources = [
+        Pool(name="east"),
+        Pool(name="west"),
+        *(parse("rate_limit", {"name": name, "per_second": 10, "burst": 100}) for name in limits),
+        *(
+            parse(
+                "route",
+                {"name": name, "prefix": f"/{name}", "respond": {"status": 204}, "pools": pools}
+                | {"public": True, "rate_limits": [name]},
+            )
+            for name, pools in limits.items()
+        ),
+    ]
+    config = Config(
+        Entry(key_of(one.KIND, one.name), encode(one), number) for number, one in enumerate(resources, 1)
+    )
+    whole, touched = config.publish(9)
+    return OwnReports(Extracts().publish(whole, touched, config.pools), pool)
+
+
+def asked(world: Owning, limit: str, allowed: OwnReports | None) -> list[pb.LimitAnswer]:
+    ask = Holder(LIMIT).ask(world.now)
+    assert ask is not None
+    message = codec.ask_message(limit, "subject", ask)
+    message.worker = "0"
+    answers: list[pb.LimitAnswer] = []
+    with world.routes.replies("gw", lambda sent: answers.extend(sent.answers)):
+        world.routes.take("gw", pb.LimitAsks(run="r", sequence=1, workers=["0"], asks=[message]), allowed)
+    return answers
+
+
+def test_a_limit_is_leased_to_the_pools_that_serve_its_routes() -> None:
+    world = Owning()
+    (leased,) = asked(world, "callers", of_pool("east"))
+    (refused,) = asked(world, "callers", of_pool("west"))
+    assert (leased.epoch, refused.epoch, refused.limit) == (1, 0, "callers")
+    assert set(world.owner.roll.members) == {"gw/r/0"}
+
+
+def test_each_pool_has_its_own_buckets_of_the_settings_limit() -> None:
+    world = Owning()
+    claim = world.desk._owners["callers"][0]
+    owners = {
+        name: Owner(LIMIT, 1, world.now, takeover=False) for name in coarse_limit(1.0, 1, pools=["east"])
+    }
+    for name, owner in owners.items():
+        world.desk._owners[name] = claim, "subject", owner
+    (answer,) = asked(world, COARSE, of_pool("east"))
+    assert (answer.limit, answer.epoch) == (COARSE, 1), "data planes know it under one name"
+    assert [len(owner.roll.members) for owner in owners.values()] == [0, 1]
+    # The name of another pool's buckets opens nothing.
+    (refused,) = asked(world, f"{COARSE}@east", of_pool("west"))
+    assert refused.epoch == 0 and len(owners[f"{COARSE}@east"].roll.members) == 1

@@ -31,8 +31,8 @@ NOT_SENT = {
     # Each instance goes out as an instance, listed or found; data planes register nothing.
     Service: {"instances", "discovery", "registration"},
     Tls: {"enabled"},  # the part is there, or it is not
-    Route: {"name"},  # beside the body
-    Listener: {"name"},
+    Route: {"name", "pools"},  # beside the body
+    Listener: {"name", "pools"},
     Certificate: {"name", "not_after", "sealed_key"},
     RateLimit: {"name", "requests", "per"},
     User: {"username", "password", "password_hash", "generation", "credentials_id"},

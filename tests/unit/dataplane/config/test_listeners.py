@@ -70,7 +70,6 @@ def test_a_route_of_a_listener_leaves_the_nodes_own_path_alone() -> None:
 @pytest.mark.parametrize(
     ("items", "problems"),
     [
-        ([route("a", "web")], ["route/a listeners[0]: listener 'web' does not exist"]),
         (
             [Listener("one", 80, ("a.org", "b.org")), Listener("two", 80, ("b.org",))],
             ["listener/two hostnames: listener 'one' serves b.org on port 80"],
@@ -89,7 +88,6 @@ def test_a_route_of_a_listener_leaves_the_nodes_own_path_alone() -> None:
         ([Listener("one", 80), Listener("two", 81)], []),
     ],
     ids=[
-        "unknown",
         "same host",
         "every host twice",
         "protocols",
@@ -106,12 +104,15 @@ def test_listeners_that_cannot_be(items: list[Item], problems: list[str]) -> Non
     assert list(map(str, raised.value.problems)) == problems
 
 
-def test_a_listener_in_use_cannot_go() -> None:
-    resources = ResourceSet.of(SERVICE, Listener("web", 80), route("a", "web"))
+def test_a_listener_of_another_pool_serves_nothing_here() -> None:
+    """Its routes are sent to every pool that has one of their listeners."""
+    resources = ResourceSet.of(SERVICE, Listener("web", 80), route("a", "web", "edge"))
     table = build(resources)
+    assert by_listener(table, ["a"]) == {"default": set(), "web": {"a"}}
+    resources.put(("listener", "edge"), Listener("edge", 81))
     resources.remove(("listener", "web"))
-    with pytest.raises(TableError, match="listener 'web' does not exist"):
-        evolve(table, resources, [("listener", "web")], 2, "")
+    table = evolve(table, resources, [("listener", "edge"), ("listener", "web")], 2, "")
+    assert by_listener(table, ["a"]) == {"default": set(), "edge": {"a"}}
 
 
 def test_without_listeners_nothing_is_kept_for_them() -> None:

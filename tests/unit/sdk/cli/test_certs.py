@@ -141,6 +141,14 @@ def test_one_more(run: Run, folder: Path) -> None:
     certificate(folder / "dataplane-gw-1.pem").verify_directly_issued_by(certificate(folder / "ca.pem"))
 
 
+def test_one_of_a_pool(run: Run, folder: Path) -> None:
+    result = run("certs", "issue", "dataplane", "gw-1", "--pool", "edge", "--dir", str(folder))
+    assert result.stdout.split()[0] == str(folder / "edge-dataplane-gw-1.pem")
+    assert identity(*names(folder / "edge-dataplane-gw-1.pem")) == Identity(Role.DATAPLANE, "gw-1", "edge")
+    run("certs", "issue", "dataplane", "--pool", "edge", "--dir", str(folder))
+    assert identity(*names(folder / "edge-dataplane.pem")) == Identity(Role.DATAPLANE, None, "edge")
+
+
 def test_one_anew(run: Run, folder: Path) -> None:
     before = certificate(folder / "controlplane.pem")
     assert run("certs", "issue", "controlplane", "--dir", str(folder)).exit_code == 0
@@ -160,6 +168,7 @@ def test_one_anew(run: Run, folder: Path) -> None:
         (["service", "orders"], 1, "ca.pem: No such file or directory (`headgate certs init`)"),
         (["controlplane", "a"], 2, "a control plane's certificate has --hosts, not a name"),
         (["service", "--hosts", "a"], 2, "--hosts are for a control plane's certificate"),
+        (["service", "--pool", "a"], 2, "--pool is for a data plane's certificate"),
         (["user"], 2, "'user' is not one of"),
     ],
 )

@@ -307,7 +307,10 @@ def test_what_was_mistyped_is_told_and_nothing_deleted(
 def test_a_view_cannot_be_deleted(filled: Any) -> None:
     result = filled("delete", "dataplane", "gateway-1")
     assert result.exit_code == 2
-    assert "services, routes, scopes, users, rate-limits, certificates, listeners, issuers" in result.stderr
+    assert (
+        "services, routes, scopes, users, rate-limits, certificates, listeners, pools, issuers"
+        in result.stderr
+    )
     assert "dataplanes" not in result.stderr
 
 

@@ -53,3 +53,22 @@ def test_a_service_that_is_not_there_is_told_beside_the_token(logged_in: Run, ad
     assert (result.exit_code, result.stdout) == (0, LONG + "\n")
     assert result.stderr == "headgate: note: there is no service 'odrers' yet: did you mean orders?\n"
     assert "the first registration makes it" in logged_in("token", "service", "nosuch").stderr
+
+
+def test_a_token_for_the_data_planes_of_a_pool(logged_in: Run, admin: FakeAdmin) -> None:
+    asked: list[object] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return httpx.Response(200, json=[{"name": "edge"}])
+        asked.append(json.loads(request.content))
+        return httpx.Response(201, json={"token": LONG})
+
+    admin.override = answer
+    result = logged_in("token", "dataplane", "edge", "--node", "gw-1", "--days", "7")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, LONG + "\n", "")
+    assert asked == [{"pool": "edge", "node": "gw-1", "ttl": 604_800}]
+    told = logged_in("token", "dataplane", "egde").stderr
+    assert told == "headgate: note: there is no pool 'egde' yet: did you mean edge?\n"
+    assert "its data planes are refused" in logged_in("token", "dataplane", "nosuch").stderr
+    assert logged_in("token", "dataplane", "default").stderr == ""
