@@ -1,4 +1,5 @@
-"""Listeners and certificates of a whole gateway change under load: no request fails, and no WebSocket is dropped."""
+"""Listeners, certificates and weights of a whole gateway change under load: no request fails, and no WebSocket is
+dropped."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,48 @@ def chat() -> Iterator[int]:
         thread.join()
 
 
+class Canary(BaseHTTPRequestHandler):
+    """Answers like the demo's service, under another name."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        body = b'{"instance": "canary"}'
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@contextmanager
+def canary() -> Iterator[int]:
+    """The new version of a service; its port."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Canary) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+def weighted(old: int, new: int) -> dict[str, Any]:
+    """The route of the traffic, shared out."""
+    shares = [{"service_name": "orders", "weight": old}, {"service_name": "canary", "weight": new}]
+    return {"name": "orders", "prefix": "/orders", "services": shares, "public": True}
+
+
+WEIGHTS: list[tuple[int, int, set[str]]] = [
+    (100, 0, {"orders-1"}),
+    (50, 50, {"orders-1", "canary"}),
+    (0, 100, {"canary"}),
+    (100, 0, {"orders-1"}),
+]
+
+
 def certificate(files: tuple[Path, Path]) -> dict[str, Any]:
     chain, key = (file.read_text() for file in files)
     return {"name": "shop", "certificate": chain, "private_key": key}
@@ -71,15 +115,21 @@ class SecureTraffic(Traffic):
         return httpx.get(self._url, timeout=10, trust_env=False, verify=self._trusted)
 
 
-def test_certificates_and_listeners_change_under_load(gateway: Gateway, tmp_path: Path) -> None:
+def test_certificates_listeners_and_weights_change_under_load(gateway: Gateway, tmp_path: Path) -> None:
     authority, port = Authority(tmp_path / "public"), free_port()
     trusted = authority.trusted()
     web = {"name": "web", "port": port, "protocol": "https", "certificates": ["shop"]}
-    with chat() as upstream, gateway.controlplane.admin() as admin:
+    with chat() as upstream, canary() as new, gateway.controlplane.admin() as admin:
         instances = [{"instance_id": "one", "host": "127.0.0.1", "port": upstream}]
         apply(
             admin,
-            services=[{"service_name": "chat", "instances": instances}],
+            services=[
+                {"service_name": "chat", "instances": instances},
+                {
+                    "service_name": "canary",
+                    "instances": [{"instance_id": "one", "host": "127.0.0.1", "port": new}],
+                },
+            ],
             routes=[
                 {
                     "name": "chat",
@@ -87,20 +137,25 @@ def test_certificates_and_listeners_change_under_load(gateway: Gateway, tmp_path
                     "service_name": "chat",
                     "public": True,
                     "upgrades": ["websocket"],
-                }
+                },
+                # A probe has passed before the canary gets its share.
+                {"name": "canary", "prefix": "/canary", "service_name": "canary", "public": True},
             ],
             certificates=[certificate(authority.issue("first"))],
             listeners=[web],
         )
         secured = SecureTraffic(gateway, port, trusted)
         eventually_now(lambda: secured.get().status_code == 200)
+        probe = f"{gateway.dataplane.url}/canary"
+        eventually_now(lambda: httpx.get(probe, timeout=10, trust_env=False).status_code == 200)
         url = f"wss://localhost:{port}/chat"
         eventually_now(lambda: accepts(url, trusted))
         with connect(url, ssl=trusted) as client, Traffic(gateway) as plain, secured:
-            for number in range(4):
+            for number, (old, share, sides) in enumerate(WEIGHTS):
                 moving = {"name": "moving", "port": free_port()}
                 renewed = certificate(authority.issue(f"renewed-{number}"))
-                apply(admin, certificates=[renewed], listeners=[moving])
+                apply(admin, certificates=[renewed], listeners=[moving], routes=[weighted(old, share)])
+                assert {gateway.get().json()["instance"] for _ in range(12)} == sides
                 client.send(str(number))
                 assert client.recv(timeout=20) == str(number)
                 admin.delete("/api/v1/config/listeners/moving").raise_for_status()
@@ -110,7 +165,7 @@ def test_certificates_and_listeners_change_under_load(gateway: Gateway, tmp_path
         refused = admin.delete("/api/v1/config/certificates/shop")
         assert refused.status_code == 400 and "is needed by listener 'web'" in refused.text
         shown = admin.get("/api/v1/config/certificates/shop").json()
-        assert shown.keys() == {"name", "certificate", "not_after", "description", "labels", "files"}
+        assert shown.keys() == {"name", "certificate", "not_after", "files", "description", "labels"}
         history = admin.get("/api/v1/history").text
     assert "PRIVATE" not in history
     for process in gateway.processes.values():
