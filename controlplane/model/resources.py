@@ -60,7 +60,10 @@ def references(kind: str, fields: Mapping[str, object]) -> Iterator[tuple[str, R
     model = model_of(kind)
     for reference, target in model.REFERENCES.items() if model else ():
         field, _, inner = reference.partition("[]")
-        value = fields.get(field)
+        outer, _, within = field.partition(".")
+        value = fields.get(outer)
+        if within:
+            value = value.get(within) if isinstance(value, Mapping) else getattr(value, within, None)
         given = KINDS[target].GIVEN
         if inner and isinstance(value, list | tuple):
             yield from _inner_references(field, inner.removeprefix("."), value, target)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from controlplane.model.attempts import RequestTimeout, RouteRetries, TryTimeout, time_problems
+from controlplane.model.authorization import Authorization
 from controlplane.model.base import IGNORABLE, Added, Narrows, Resource
 from controlplane.model.compression import Compression
 from controlplane.model.cors import Cors, Network
@@ -53,6 +54,7 @@ class Route(Resource):
         "service_name": "service",
         "services[].service_name": "service",
         "mirrors[].service_name": "service",
+        "authorize_with.service_name": "service",
         "scopes[]": "scope",
         "rate_limits[]": "rate_limit",
         "listeners[]": "listener",
@@ -69,7 +71,7 @@ class Route(Resource):
     SPARSE: ClassVar[tuple[str, ...]] = (
         *("path_regex", "headers", "query", "method_miss", "listeners", "pools"),
         *("request_headers", "response_headers", "compression"),
-        *("cors", "allow_addresses", "deny_addresses"),
+        *("cors", "allow_addresses", "deny_addresses", "authorize_with"),
         *("services", "sticky", "respond", "redirect", "rewrite_full", "rewrite_regex", "rewrite_host"),
         *("request_timeout", "try_timeout", "retries", "mirrors"),
     )
@@ -89,6 +91,7 @@ class Route(Resource):
         "cors": Narrows("routes.access"),
         "allow_addresses": Narrows("routes.access"),
         "deny_addresses": Narrows("routes.access"),
+        "authorize_with": Narrows("routes.authorization"),
         "request_headers": Narrows("routes.edits"),
         "response_headers": Narrows("routes.edits"),
         # A data plane that ignores it sends responses as they are.
@@ -181,6 +184,10 @@ class Route(Resource):
         Unique,
     ] = ()
     public: Annotated[bool, Field(description="Requests need no token.")] = False
+    authorize_with: Annotated[
+        Authorization | None,
+        Field(description="A service that is asked about each request, after token, scopes and limits."),
+    ] = None
     strip_prefix: Annotated[
         bool, Field(description="Remove the prefix from the path of the forwarded request.")
     ] = False
@@ -303,6 +310,8 @@ class Route(Resource):
             )
         if self.cors is not None:
             yield from self.cors.warnings()
+        if self.authorize_with is not None:
+            yield from self.authorize_with.warnings()
         if self.rewrite and (captured := _CAPTURED.search(self.rewrite)):
             yield Problem(
                 "rewrite", f"{captured[0]!r} is ordinary text here; what follows a prefix stays without it"

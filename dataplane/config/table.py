@@ -202,7 +202,7 @@ def _stale_routes(table: Table, resources: ResourceSet, touched: Touched) -> lis
             route = entry.route
             lost = route.service in gone
             if route.forwarding is not None:
-                lost = not gone.isdisjoint((*route.services, *route.mirrored_to))
+                lost = not gone.isdisjoint((*route.services, *route.mirrored_to, route.asked))
             if lost or not limits.isdisjoint(entry.limits):
                 stale.add(name)
     return sorted(stale)
@@ -236,6 +236,9 @@ def _route_problems(resources: ResourceSet, names: Iterable[str]) -> Iterator[Pr
             if service not in resources.service:
                 place = f"mirrors[{position}].service_name"
                 yield Problem(f"route/{name}", place, f"service {service!r} does not exist")
+        if entry.route.asked and entry.route.asked not in resources.service:
+            detail = f"service {entry.route.asked!r} does not exist"
+            yield Problem(f"route/{name}", "authorize_with.service_name", detail)
         for position, limit in enumerate(entry.limits):
             if limit not in resources.rate_limit:
                 place = f"rate_limits[{position}]"

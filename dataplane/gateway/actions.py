@@ -11,6 +11,7 @@ from typing import Final
 
 from dataplane.gateway.backends import Backends
 from dataplane.gateway.policy.forwarding import Redirect, Respond, Sticky
+from dataplane.gateway.policy.permit import Permit
 from dataplane.gateway.policy.router import with_prefix
 from dataplane.gateway.policy.weights import Points, borders, point_of, side
 from dataplane.proxy.exchange import Exchange, Forwarding
@@ -76,6 +77,36 @@ class Unusable:
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
+
+
+class NotAuthorized:
+    """The service that the route asks has refused the request."""
+
+    __slots__ = ("reply",)
+
+    def __init__(self, reply: Reply) -> None:
+        self.reply = reply
+
+
+class AuthorizationFailed:
+    """The service that the route asks gives no answer that decides."""
+
+    __slots__ = ("reason", "retry_after", "service")
+
+    def __init__(self, service: str, reason: str, retry_after: float) -> None:
+        self.service = service
+        self.reason = reason
+        self.retry_after = retry_after
+
+
+class Consulting:
+    """Asks a service about requests (module `authorizing`)."""
+
+    __slots__ = ()
+
+    def ask(self, exchange: Exchange, permit: Permit, now: float) -> object | None:
+        """A refusal, None if the request may go on, or UNDECIDED: the gateway is told later."""
+        raise NotImplementedError
 
 
 class Side(Forwarding):

@@ -1,15 +1,18 @@
 """The gateway: the steps of a request, in order, readable top to bottom.
 
-    match → limits that need no caller → authenticate → authorize → limits by caller → breaker → pick → forward
+    match → limits that need no caller → authenticate → authorize → limits by caller → the service that authorizes
+          → breaker → pick → forward
 
 Deciding is synchronous and does no I/O; time comes in as an argument. If a route has limits that are counted in Redis,
-the decision pauses there (`UNDECIDED`) and continues when Redis has answered (`resume`). One table serves an exchange
+the decision pauses there (`UNDECIDED`) and continues when Redis has answered (`resume`), and likewise if a service is
+asked about the request (`authorized`). One table serves an exchange
 from its first byte to its last; `swap` puts a new one in place between two decisions and carries limiter and breaker
 state over.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from random import random
 from time import time
@@ -17,6 +20,7 @@ from typing import Protocol, cast
 
 from dataplane.config.table import EMPTY, Table
 from dataplane.gateway.actions import AddressDenied, OwnAnswer, Preflight
+from dataplane.gateway.authorizing import Authorizers
 from dataplane.gateway.backends import Backends
 from dataplane.gateway.checks import discard, note_sent, release, tell
 from dataplane.gateway.limit_keys import claims_of
@@ -49,12 +53,14 @@ from dataplane.proxy.errors import (
     NotConfigured,
     NotRegistered,
 )
-from dataplane.proxy.exchange import UNDECIDED, Copying, Decider, Exchange, Fields
+from dataplane.proxy.exchange import UNDECIDED, Copying, Decider, Exchange, Fields, Sender
 from dataplane.proxy.messages import NO_IDENTITY, SERVER, BadRequest, Identity, Provenance
 from dataplane.proxy.pool import Pool
 from dataplane.proxy.reply import Reply, with_fields
 from dataplane.proxy.trust import Peer, TrustedProxies, address_block
 from headgate_api.expressions import TooLong
+
+_log = logging.getLogger(__name__)
 
 
 class Observer(Protocol):
@@ -96,6 +102,10 @@ class Gateway(Decider):
         self._planner = Planner(self.backends, self.limiter, default_limit, start, self.mirrors)
         self._retrier = Retrier(self.backends, self.breakers, pool, chance)
         self._verdicts = Verdicts(self.backends, self.breakers)
+        self.authorizers: Authorizers | None = Authorizers(
+            self.breakers, self._verdicts, pool, self.authorized, self.sent
+        )
+        """None: services are not asked."""
         self.resets = Resets(self.limiter, self.breakers)
         self._table = EMPTY
         self._store: Store = NoStore()
@@ -231,7 +241,15 @@ class Gateway(Decider):
         return self._forward(exchange, plan, permit, now)
 
     def _forward(self, exchange: Exchange, plan: Plan, permit: Permit, now: float) -> object | None:
-        """The request is admitted: choose its instance."""
+        """The request is admitted, unless a service that is asked about it refuses."""
+        if plan.authorizer is not None:
+            answer = plan.authorizer.ask(exchange, permit, now)
+            if answer is not None:
+                return answer
+        return self._choose(exchange, plan, permit, now)
+
+    def _choose(self, exchange: Exchange, plan: Plan, permit: Permit, now: float) -> object | None:
+        """Choose the request's instance."""
         if plan.action is not None:
             answer = plan.action.take(exchange)
             if answer is not None:
@@ -275,6 +293,15 @@ class Gateway(Decider):
         refusal = self._judge(asking, now)
         if refusal is not UNDECIDED:
             exchange.client.decided(exchange, refusal, now)
+
+    def authorized(self, exchange: Exchange, permit: Permit, refusal: object | None, now: float) -> None:
+        """The service that was asked has refused the request, or lets it pass: continue the decision."""
+        plan = cast(Plan, exchange.plan)
+        if exchange.revision != self._table.revision:
+            plan.refresh(self.backends)
+        if refusal is None:
+            refusal = self._choose(exchange, plan, permit, now)
+        exchange.client.decided(exchange, refusal, now)
 
     def _judge(self, asking: Asking, now: float) -> object | None:
         """All awaited answers have arrived: continue the decision."""
@@ -361,6 +388,11 @@ class Gateway(Decider):
 
     # --- a change
 
+    def use_sender(self, sender: Sender) -> None:
+        """Requests of the gateway's own go this way."""
+        if self.authorizers is not None:
+            self.authorizers.sender = sender
+
     def use_store(self, store: Store) -> None:
         """Count limits in Redis there from now on; without it, `on_store_failure` applies to them."""
         self._store = self.resets.store = store
@@ -413,6 +445,8 @@ class Gateway(Decider):
             # Rebuilt as routes are used.
             self._plans = {}
             self._planner.keep(table.routes)
+            if self.authorizers is not None:
+                self.authorizers.keep(table.routes)
 
     # --- inside
 
@@ -424,7 +458,21 @@ class Gateway(Decider):
         return peer.address if said is None else self._trusted.client(peer, said.decode("latin-1"))
 
     def _plan(self, route: Route) -> Plan:
-        """Prepare the plan of a route for its next requests."""
+        """Prepare the plan of a route for its next requests. A route never serves without a part of it."""
+        try:
+            plan = self._prepared(route)
+        except Exception as error:
+            _log.exception("The route cannot be used", extra={"route": route.name})
+            plan = self._planner.unusable(route, f"{type(error).__name__}: {error}", self._store)
+        self._plans[route.name] = plan
+        return plan
+
+    def _prepared(self, route: Route) -> Plan:
         self._authenticator = self._authenticator.showing(claims_shown(route))
-        plan = self._plans[route.name] = self._planner.plan(route, self._table.services, self._store)
+        services = self._table.services
+        plan = self._planner.plan(route, services, self._store)
+        if route.asked and self.authorizers is not None:
+            asked = self._planner.inquiries(route, services, self._store)
+            assert route.forwarding is not None and route.forwarding.authorization is not None
+            plan.authorizer = self.authorizers.make(route.name, route.forwarding.authorization, asked)
         return plan

@@ -9,6 +9,8 @@ from typing import Any, Final, cast
 from dataplane.config.table import Table
 from dataplane.gateway.actions import (
     AddressDenied,
+    AuthorizationFailed,
+    NotAuthorized,
     OriginDenied,
     Preflight,
     Redirected,
@@ -58,6 +60,7 @@ STAGES: Final = (
     "user",
     "scopes",
     "late_limits",
+    "authorization",
     "action",
     "body",
     "service",
@@ -84,6 +87,8 @@ _STAGES_OF: Final[dict[type, str]] = {
     NotConfigured: "route",
     AboutServer: "route",
     Forbidden: "scopes",
+    NotAuthorized: "authorization",
+    AuthorizationFailed: "authorization",
     Responded: "action",
     Redirected: "action",
     WithoutService: "action",
@@ -139,6 +144,7 @@ class Teller:
             "user": self._user,
             "scopes": self._scopes,
             "late_limits": self._late_limits,
+            "authorization": self._authorization,
             "action": self._action,
             "body": self._body,
             "service": self._service,
@@ -283,6 +289,15 @@ class Teller:
         if not route.scopes:
             return Step("scopes", PASSED, "The route needs a caller, and no scope.", details)
         return Step("scopes", PASSED, "Token and user have all scopes of the route.", details)
+
+    def _authorization(self, refused: bool) -> Step:
+        forwarding = self._plan.route.forwarding
+        rules = forwarding.authorization if forwarding is not None else None
+        if rules is None:
+            return Step("authorization", SKIPPED, "The route asks no service about its requests.")
+        details: Details = {"service": rules.service, "path": rules.path, "fail_open": rules.fail_open}
+        text = f"Service {rules.service} would be asked. What follows is for the case that it lets the request pass."
+        return Step("authorization", PASSED, text, details)
 
     def _action(self, refused: bool) -> Step:
         forwarding, refusal = self._plan.route.forwarding, self._refusal

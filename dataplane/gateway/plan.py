@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from dataplane.gateway.actions import Action, Side
+from dataplane.gateway.actions import Action, Consulting, Side
 from dataplane.gateway.adjusting import Adjusting
 from dataplane.gateway.backends import Backend, Backends
 from dataplane.gateway.checks import Checks
@@ -34,6 +34,7 @@ class Plan(Side):
 
     __slots__ = (
         "action",
+        "authorizer",
         "backend",
         "cors",
         "early",
@@ -62,6 +63,8 @@ class Plan(Side):
         super().__init__(route.name, service.name if service is not None else route.service)
         self.action: Action | None = None
         """What happens to its requests before they are sent to `service`, or instead."""
+        self.authorizer: Consulting | None = None
+        """Asks a service about its requests."""
         limits = (default_limit, *route.limits) if default_limit is not None else route.limits
         early = [limit for limit in limits if not needs_caller(limit)]
         late = [limit for limit in limits if needs_caller(limit)]

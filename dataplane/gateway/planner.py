@@ -57,6 +57,17 @@ class Planner:
                 plan.action = self._mirrors.action(plan, forwarding.mirrors, services, share)
         return plan
 
+    def unusable(self, route: Route, reason: str, store: Store) -> Plan:
+        """The plan of a route whose own cannot be made: its requests are answered with 500."""
+        plan = self._to(Route(route.name, "", prefix="/", public=True), "", {}, store)
+        plan.route = route
+        plan.action = Answering(Unusable(reason))
+        return plan
+
+    def inquiries(self, route: Route, services: Mapping[str, Service], store: Store) -> Plan:
+        """The plan of requests to the service that a route asks."""
+        return self._to(Route(route.name, route.asked, prefix="/", public=True), route.asked, services, store)
+
     def twin(self, backends: Backends, limiter: Limiter) -> Planner:
         """One that makes plans to these, and whose shares have come as far."""
         twin = Planner(backends, limiter, self._default_limit, self._start)

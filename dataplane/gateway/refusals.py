@@ -13,6 +13,8 @@ from typing import Any, Final, cast
 
 from dataplane.gateway.actions import (
     AddressDenied,
+    AuthorizationFailed,
+    NotAuthorized,
     OriginDenied,
     Preflight,
     Redirected,
@@ -146,6 +148,12 @@ def _unusable(refusal: Unusable) -> Reply:
     return Reply(500, "unusable", "Internal server error", (), refusal.reason)
 
 
+def _authorization_failed(refusal: AuthorizationFailed) -> Reply:
+    detail = f"Authorization by service {refusal.service} is unavailable"
+    reason = f"service {refusal.service}: {refusal.reason}"
+    return Reply(503, "authorization_failed", detail, _retry(refusal.retry_after), reason)
+
+
 TABLE: Final[Mapping[type, Callable[[Any], Reply]]] = {
     AboutServer: lambda _: _ABOUT_SERVER,
     NotFound: lambda _: _NOT_FOUND,
@@ -166,6 +174,8 @@ TABLE: Final[Mapping[type, Callable[[Any], Reply]]] = {
     AddressDenied: lambda _: _ADDRESS_DENIED,
     WithoutService: lambda _: _WITHOUT_SERVICE,
     Unusable: _unusable,
+    NotAuthorized: lambda refusal: cast(Reply, refusal.reply),
+    AuthorizationFailed: _authorization_failed,
     NotConfigured: lambda _: _NOT_CONFIGURED,
     NotRegistered: _not_registered,
     NoneHealthy: _none_healthy,

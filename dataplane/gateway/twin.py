@@ -290,6 +290,7 @@ class GatewayTwin(Gateway):
         )
         self.notes = notes
         self._real_breakers = real.breakers
+        self.authorizers = None
         self._planner = real._planner.twin(self.backends, self.limiter)
         self._redis = _RedisTwin(real._store, notes)
         self._store = self._redis

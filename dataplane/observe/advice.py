@@ -32,6 +32,13 @@ ADVICE: Final[Mapping[str, str]] = {
         "`reason` in the access log says what this data plane cannot do with the route. Upgrade it, or change the "
         "route."
     ),
+    "authorization_denied": (
+        "Nothing at the gateway: the service of `authorize_with` of the route refused the request. The status is its."
+    ),
+    "authorization_failed": (
+        "Check the service of `authorize_with` of the route: `reason` in the access log says why it gave no answer. "
+        "`fail_open` would let requests pass meanwhile."
+    ),
     "unauthenticated": (
         "Send a valid token: `reason` in the access log says why this one is not. A wrong clock makes valid tokens "
         "look expired."

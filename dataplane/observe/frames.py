@@ -38,11 +38,12 @@ class StatsFrames:
         in_flight: int = 0,
         telemetry: Mapping[str, Any] | None = None,
         compressed: Sequence[tuple[str | int, ...]] = (),
+        authorizations: Sequence[Sequence[object]] = (),
     ) -> dict[str, Any]:
         """The frame at monotonic time `now`, Unix time `wall`; `refused` connections since the start.
 
         `telemetry` has more fields of the frame (`telemetry.worker`).
-        `compressed` is the report of `proxy.compression`.
+        `compressed` is the report of `proxy.compression`, `authorizations` that of `gateway.authorizing`.
         `buckets` is the limiter's report; None: request it now.
         """
         self._log_transitions()
@@ -66,6 +67,7 @@ class StatsFrames:
             "ejected": list(ejected),
             "connections_refused": refused - before,
             "compressed": list(compressed),
+            "authorizations": list(authorizations),
             **(telemetry or {}),
         }
 

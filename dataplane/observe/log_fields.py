@@ -71,6 +71,7 @@ SOME: Final[Mapping[str, str]] = {
     "lacks": "The rule that is missing in the ACL of the user in Redis.",
     "reason": "The reason, in words.",
     "revision": "Revision of a configuration.",
+    "route": "Name of a route.",
     "seconds": "A duration in seconds.",
     "served": "Revision that is served instead.",
     "shares": "Number of shares of fleet limits that workers of the process before had.",

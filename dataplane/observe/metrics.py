@@ -35,6 +35,13 @@ QUERIES: Final[Mapping[str, str]] = {
     "headgate_connections_refused_total": "sum by (instance) (rate(headgate_connections_refused_total[5m])) > 0",
     "headgate_telemetry_exported_total": "sum by (signal) (rate(headgate_telemetry_exported_total[5m]))",
     "headgate_telemetry_dropped_total": "sum by (signal) (increase(headgate_telemetry_dropped_total[15m])) > 0",
+    "headgate_authorizations_total": (
+        'sum by (route) (rate(headgate_authorizations_total{result=~"failed|open"}[5m])) > 0'
+    ),
+    "headgate_authorization_seconds_total": (
+        "sum by (route) (rate(headgate_authorization_seconds_total[5m])) / "
+        'sum by (route) (rate(headgate_authorizations_total{result!="cached"}[5m]))'
+    ),
     "headgate_compressed_responses_total": (
         "sum by (route, encoding) (rate(headgate_compressed_responses_total[5m]))"
     ),
@@ -155,6 +162,7 @@ def _traffic(totals: Totals) -> Iterator[Metric]:
     for limit, count in sorted(totals.unanswered.items()):
         unanswered.add_metric([limit], count)
     yield unanswered
+    yield from _authorizations(totals)
     yield from _compression(totals)
     yield _simple_counter(
         "connections_refused",
@@ -164,6 +172,24 @@ def _traffic(totals: Totals) -> Iterator[Metric]:
     yield _simple_counter(
         "access_log_dropped", "Lines of the access log that were dropped.", totals.access_log_drops
     )
+
+
+def _authorizations(totals: Totals) -> Iterator[Metric]:
+    decisions = _counter(
+        "authorizations",
+        "Requests about which a service was to decide: allowed, denied, cached (allowed before), failed, or open "
+        "(passed without an answer).",
+        "route",
+        "result",
+    )
+    seconds = _counter("authorization_seconds", "Seconds that requests waited for the decision.", "route")
+    waited: dict[str, float] = {}
+    for (route, result), (count, waits) in sorted(totals.authorizations.items()):
+        decisions.add_metric([route, result], count)
+        waited[route] = waited.get(route, 0.0) + waits
+    for route, waits in waited.items():
+        seconds.add_metric([route], waits)
+    yield from (decisions, seconds)
 
 
 def _compression(totals: Totals) -> Iterator[Metric]:

@@ -102,6 +102,8 @@ class Totals:
     """By service and bucket of `latency`: the last request that was traced."""
     compressed: dict[tuple[str, str], list[int]] = field(default_factory=dict)
     """By route and content coding: responses, and their bytes before and after."""
+    authorizations: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+    """By route and result: decisions of services that were asked, and the seconds that requests waited for them."""
     access_log_drops: int = 0
     connections_refused: int = 0
 
@@ -142,6 +144,8 @@ class Totals:
             self.telemetry_drops[signal] = self.telemetry_drops.get(signal, 0) + int(count)
         for route, coding, *counts in report.get("compressed", ()):
             _add_all(self.compressed, (str(route), str(coding)), [int(count) for count in counts], 3)
+        for route, result, *waits in report.get("authorizations", ()):
+            _add_all(self.authorizations, (str(route), str(result)), [float(one) for one in waits], 2)
         self.access_log_drops += int(report["access_log_drops"])
         self.connections_refused += int(report.get("connections_refused", 0))
 
@@ -161,6 +165,7 @@ class Totals:
         _keep(self.unanswered, lambda name: name in limits or name.startswith(BUILTIN))
         _keep(self.upstream_errors, lambda key: key[0] in services)
         _keep(self.compressed, lambda key: key[0] in routes)
+        _keep(self.authorizations, lambda key: key[0] in routes)
 
 
 K = TypeVar("K")

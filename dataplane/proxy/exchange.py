@@ -404,16 +404,31 @@ class Copying:
         raise NotImplementedError
 
 
+class Sender:
+    """Sends exchanges that have no connection, or have lost theirs (`dialer.Dialer`)."""
+
+    def dial(self, exchange: Exchange) -> None:
+        """Connect to the exchange's endpoint, or another that accepts, and send it there."""
+        raise NotImplementedError
+
+    def try_again(self, exchange: Exchange, cause: str) -> bool:
+        """Send the exchange to another instance; False if it may not be."""
+        raise NotImplementedError
+
+
 class Decider:
     """The interface that the engine expects of the gateway. Nothing here waits; `decide` may return UNDECIDED.
 
     A base class instead of a protocol, because it is on the request path: when compiled, a call of it is a C call.
     """
 
+    def use_sender(self, sender: Sender) -> None:
+        """The way for requests of the gateway's own."""
+
     def decide(self, exchange: Exchange, now: float) -> object | None:
         """A refusal (`refuse` has every kind), or None. With None, `exchange` has the destination and the data for the
         instance: plan, endpoint, identity, and the request's target and upgrade. UNDECIDED if the gateway must ask
-        Redis first: it then calls `ClientSide.decided`, unless the exchange has ended by then.
+        Redis or a service first: it then calls `ClientSide.decided`, unless the exchange has ended by then.
         """
         raise NotImplementedError
 
@@ -449,18 +464,6 @@ class Decider:
 
     def finished(self, exchange: Exchange) -> None:
         """The exchange is over; called once for every exchange."""
-        raise NotImplementedError
-
-
-class Sender:
-    """Sends exchanges that have no connection, or have lost theirs (`dialer.Dialer`)."""
-
-    def dial(self, exchange: Exchange) -> None:
-        """Connect to the exchange's endpoint, or another that accepts, and send it there."""
-        raise NotImplementedError
-
-    def try_again(self, exchange: Exchange, cause: str) -> bool:
-        """Send the exchange to another instance; False if it may not be."""
         raise NotImplementedError
 
 

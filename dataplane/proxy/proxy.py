@@ -52,6 +52,7 @@ class Proxy:
         )
         self.connections = Connections(self.shared.bounds)
         self.dialer = Dialer(self.shared, pool, lookups, connector)
+        decider.use_sender(self.dialer)
         self.deadlines = Deadlines(self.shared, self.connections, pool)
         self.copier = Copier(self.dialer, self.deadlines, self.shared.bounds.replay)
         decider.equip(self.copier)

@@ -315,6 +315,7 @@ class Worker:
             in_flight=self._pool.in_flight(),
             telemetry={**self._telemetry.report(connections), **self._gateway.mirrors.report()},
             compressed=self._proxy.shared.compression.report(),
+            authorizations=self._gateway.authorizers.report() if self._gateway.authorizers else (),
         )
         self._channel.send_json(Kind.STATS, frame)
         self._collector.tick(idle=not frame["requests"])

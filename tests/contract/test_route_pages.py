@@ -232,3 +232,16 @@ def test_the_guide_to_mirrors() -> None:
             line.gateway.sent(exchange, 0.0)
         line.end(exchange)
     assert went["recorder"] == 100 and 9 <= went["catalog-next"] <= 11
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_guide_to_authorization(number: int) -> None:
+    """On the wire: tests/integration/http/test_authorizing.py."""
+    line = Line(*items(example(DOCS / "how-to" / "authorization.md", number)))
+    # No way to instances is set up here: the service gives no answer.
+    refusal, exchange = line.ask("/shop", (b"X-User", b"mallory"))
+    reply = respond(refusal)
+    assert (reply.status, reply.decision) == (503, "authorization_failed")
+    rules = exchange.plan.route.forwarding.authorization  # type: ignore[union-attr]
+    assert rules.service == "auth" and rules.timeout == 1.0
+    assert (rules.path, rules.cache_key) == (("/verify", ()), ("/", ("authorization",)))[number]

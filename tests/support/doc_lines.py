@@ -32,7 +32,10 @@ FILES = {
     "routes.yaml": DOCS / "how-to/routing.md",
     **{
         f"{name}.yaml": DOCS / f"how-to/{name}.md"
-        for name in ("addresses", "answers", "compression", "cors", "headers", "mirror", "pools", "timeouts")
+        for name in (
+            *("addresses", "answers", "authorization", "compression", "cors"),
+            *("headers", "mirror", "pools", "timeouts"),
+        )
     },
     "shop/shop.yaml": DOCS / "how-to/declarative.md",
 }

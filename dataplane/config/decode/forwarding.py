@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from dataplane.config.decode.authorization import read_authorization
 from dataplane.config.decode.checker import Checker
 from dataplane.config.decode.compression import read_compression
 from dataplane.config.decode.cors import read_addresses, read_cors
@@ -28,7 +29,7 @@ from headgate_api.v1 import resources_pb2 as pb
 
 _PARTS = (
     *("cors", "respond", "redirect", "rewrite_regex", "sticky", "request_headers", "response_headers"),
-    "compression",
+    *("compression", "authorize_with"),
 )
 """Messages that only routes with something of this module have."""
 _STATUSES = (301, 302, 303, 307, 308)
@@ -63,6 +64,9 @@ def read_forwarding(body: pb.Route, check: Checker) -> Forwarding | None:
         else None,
         response_edits=read_edits("response_headers", body.response_headers, OF_RESPONSES, own)
         if body.HasField("response_headers")
+        else None,
+        authorization=read_authorization(body.authorize_with, own)
+        if body.HasField("authorize_with")
         else None,
         compression=read_compression(body.compression, own) if body.HasField("compression") else None,
         mirrors=tuple(_mirror(f"mirrors[{at}]", mirror, own) for at, mirror in enumerate(body.mirrors)),

@@ -37,6 +37,7 @@ CAPABILITIES = (
     "listeners.https",
     "certificates.keys",
     "routes.access",
+    "routes.authorization",
     "certificates.files",
 )
 """Capabilities of this data plane beyond the first version of the protocol; see `Hello`."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from dataplane.gateway.policy.addresses import AddressLists
+from dataplane.gateway.policy.authorization import Authorization
 from dataplane.gateway.policy.compression import Compression
 from dataplane.gateway.policy.cors import Cors
 from dataplane.gateway.policy.edits import HeaderEdits
@@ -143,5 +144,6 @@ class Forwarding:
     response_edits: HeaderEdits | None = None
     compression: Compression | None = None
     mirrors: tuple[Mirror, ...] = ()
+    authorization: Authorization | None = None
     unusable: str = ""
     """The reason this version cannot do what the route says: its requests are answered with 500."""

@@ -270,6 +270,12 @@ class Route:
         """The services that get copies of its requests."""
         return tuple(mirror.service for mirror in self.forwarding.mirrors) if self.forwarding else ()
 
+    @property
+    def asked(self) -> str:
+        """The service that is asked about its requests; empty for none."""
+        forwarding = self.forwarding
+        return forwarding.authorization.service if forwarding is not None and forwarding.authorization else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Listener:

@@ -199,8 +199,10 @@ class Router:
 
 def _guard(route: Route) -> tuple[object, ...]:
     """The conditions that a request must meet."""
-    addresses = route.forwarding.addresses if route.forwarding is not None else None
-    return route.public, route.scopes, route.limits, addresses
+    forwarding = route.forwarding
+    addresses = forwarding.addresses if forwarding is not None else None
+    authorization = forwarding.authorization if forwarding is not None else None
+    return route.public, route.scopes, route.limits, addresses, authorization
 
 
 def _answers_preflights(route: Route) -> bool:

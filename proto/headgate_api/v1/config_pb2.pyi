@@ -206,6 +206,7 @@ class Hello(_message.Message):
           "routes.forwarding" Route.services, .respond, .redirect, .rewrite_full, .rewrite_regex and .rewrite_host.
           "routes.access"    Route.cors, .allow_addresses and .deny_addresses.
           "routes.edits"     Route.request_headers and .response_headers.
+          "routes.authorization" Route.authorize_with.
           "listeners"        Listener, and Route.listeners.
           "questions"        It answers a Question.
           "listeners.https"  Listener.protocol LISTENER_PROTOCOL_HTTPS, and the fields for it.

@@ -252,8 +252,8 @@ class ExplainedStep(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     DETAILS_FIELD_NUMBER: _builtins.int
     stage: _builtins.str
-    """"request", "route", "early_limits", "token", "user", "scopes", "late_limits", "action", "body", "service",
-    "rewrite", "breaker", "instance", "tries", "mirrors",
+    """"request", "route", "early_limits", "token", "user", "scopes", "late_limits", "authorization", "action", "body",
+    "service", "rewrite", "breaker", "instance", "tries", "mirrors",
     "compression".
     """
     outcome: _builtins.str

@@ -554,6 +554,7 @@ class Route(_message.Message):
     RETRIES_FIELD_NUMBER: _builtins.int
     MIRRORS_FIELD_NUMBER: _builtins.int
     COMPRESSION_FIELD_NUMBER: _builtins.int
+    AUTHORIZE_WITH_FIELD_NUMBER: _builtins.int
     prefix: _builtins.str
     """Exactly one of prefix, path and path_regex is set. A prefix matches whole path segments."""
     path: _builtins.str
@@ -659,6 +660,10 @@ class Route(_message.Message):
     def compression(self) -> Global___Compression:
         """Responses that are compressed for clients that accept it."""
 
+    @_builtins.property
+    def authorize_with(self) -> Global___Authorization:
+        """A service that is asked about each request before it is forwarded."""
+
     def __init__(
         self,
         *,
@@ -698,10 +703,11 @@ class Route(_message.Message):
         retries: Global___RouteRetries | None = ...,
         mirrors: _abc.Iterable[Global___Mirror] | None = ...,
         compression: Global___Compression | None = ...,
+        authorize_with: Global___Authorization | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_request_timeout", b"_request_timeout", "_trace_sampling", b"_trace_sampling", "compression", b"compression", "cors", b"cors", "redirect", b"redirect", "request_headers", b"request_headers", "request_timeout", b"request_timeout", "respond", b"respond", "response_headers", b"response_headers", "retries", b"retries", "rewrite_regex", b"rewrite_regex", "sticky", b"sticky", "trace_sampling", b"trace_sampling"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_request_timeout", b"_request_timeout", "_trace_sampling", b"_trace_sampling", "authorize_with", b"authorize_with", "compression", b"compression", "cors", b"cors", "redirect", b"redirect", "request_headers", b"request_headers", "request_timeout", b"request_timeout", "respond", b"respond", "response_headers", b"response_headers", "retries", b"retries", "rewrite_regex", b"rewrite_regex", "sticky", b"sticky", "trace_sampling", b"trace_sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_request_timeout", b"_request_timeout", "_trace_sampling", b"_trace_sampling", "allow_addresses", b"allow_addresses", "compression", b"compression", "cors", b"cors", "deny_addresses", b"deny_addresses", "headers", b"headers", "hosts", b"hosts", "listeners", b"listeners", "max_body_bytes", b"max_body_bytes", "method_miss", b"method_miss", "methods", b"methods", "mirrors", b"mirrors", "path", b"path", "path_regex", b"path_regex", "prefix", b"prefix", "public", b"public", "query", b"query", "rate_limits", b"rate_limits", "redirect", b"redirect", "request_headers", b"request_headers", "request_timeout", b"request_timeout", "respond", b"respond", "response_headers", b"response_headers", "retries", b"retries", "rewrite", b"rewrite", "rewrite_full", b"rewrite_full", "rewrite_host", b"rewrite_host", "rewrite_regex", b"rewrite_regex", "scopes", b"scopes", "service_name", b"service_name", "services", b"services", "sticky", b"sticky", "strip_prefix", b"strip_prefix", "timeout", b"timeout", "trace_sampling", b"trace_sampling", "try_timeout", b"try_timeout", "upgrades", b"upgrades"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_request_timeout", b"_request_timeout", "_trace_sampling", b"_trace_sampling", "allow_addresses", b"allow_addresses", "authorize_with", b"authorize_with", "compression", b"compression", "cors", b"cors", "deny_addresses", b"deny_addresses", "headers", b"headers", "hosts", b"hosts", "listeners", b"listeners", "max_body_bytes", b"max_body_bytes", "method_miss", b"method_miss", "methods", b"methods", "mirrors", b"mirrors", "path", b"path", "path_regex", b"path_regex", "prefix", b"prefix", "public", b"public", "query", b"query", "rate_limits", b"rate_limits", "redirect", b"redirect", "request_headers", b"request_headers", "request_timeout", b"request_timeout", "respond", b"respond", "response_headers", b"response_headers", "retries", b"retries", "rewrite", b"rewrite", "rewrite_full", b"rewrite_full", "rewrite_host", b"rewrite_host", "rewrite_regex", b"rewrite_regex", "scopes", b"scopes", "service_name", b"service_name", "services", b"services", "sticky", b"sticky", "strip_prefix", b"strip_prefix", "timeout", b"timeout", "trace_sampling", b"trace_sampling", "try_timeout", b"try_timeout", "upgrades", b"upgrades"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__request_timeout: _TypeAlias = _typing.Literal["request_timeout"]  # noqa: Y015
     _WhichOneofArgType__request_timeout: _TypeAlias = _typing.Literal["_request_timeout", b"_request_timeout"]  # noqa: Y015
@@ -823,9 +829,70 @@ class Cors(_message.Message):
 Global___Cors: _TypeAlias = Cors  # noqa: Y015
 
 @_typing.final
-class Compression(_message.Message):
-    """Names are in lower case. Values may contain %{address}, %{subject}, %{claim:NAME}, %{route} and %{request_id}."""
+class Authorization(_message.Message):
+    """Names are in lower case. Values may contain %{address}, %{subject}, %{claim:NAME}, %{route} and %{request_id}.
+    A service that decides about requests: 2xx lets them pass.
+    """
 
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVICE_NAME_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    REQUEST_HEADERS_FIELD_NUMBER: _builtins.int
+    TO_SERVICE_FIELD_NUMBER: _builtins.int
+    TO_CLIENT_FIELD_NUMBER: _builtins.int
+    TIMEOUT_FIELD_NUMBER: _builtins.int
+    CACHE_SECONDS_FIELD_NUMBER: _builtins.int
+    CACHE_KEY_FIELD_NUMBER: _builtins.int
+    FAIL_OPEN_FIELD_NUMBER: _builtins.int
+    service_name: _builtins.str
+    path: _builtins.str
+    """Path of the request to it."""
+    timeout: _builtins.float
+    """Seconds for its answer."""
+    cache_seconds: _builtins.float
+    """Seconds for which an answer that lets a request pass is used again; 0: for that request only."""
+    fail_open: _builtins.bool
+    """Requests pass while it does not answer."""
+    @_builtins.property
+    def request_headers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the fields of the client's request that it gets, in lower case."""
+
+    @_builtins.property
+    def to_service(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the fields of its answer that the instance gets, in place of the client's."""
+
+    @_builtins.property
+    def to_client(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the fields of its refusal that the client gets."""
+
+    @_builtins.property
+    def cache_key(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the request's fields for which an answer is used again; empty: all that the service was asked."""
+
+    def __init__(
+        self,
+        *,
+        service_name: _builtins.str = ...,
+        path: _builtins.str = ...,
+        request_headers: _abc.Iterable[_builtins.str] | None = ...,
+        to_service: _abc.Iterable[_builtins.str] | None = ...,
+        to_client: _abc.Iterable[_builtins.str] | None = ...,
+        timeout: _builtins.float = ...,
+        cache_seconds: _builtins.float = ...,
+        cache_key: _abc.Iterable[_builtins.str] | None = ...,
+        fail_open: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_key", b"cache_key", "cache_seconds", b"cache_seconds", "fail_open", b"fail_open", "path", b"path", "request_headers", b"request_headers", "service_name", b"service_name", "timeout", b"timeout", "to_client", b"to_client", "to_service", b"to_service"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Authorization: _TypeAlias = Authorization  # noqa: Y015
+
+@_typing.final
+class Compression(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ENCODINGS_FIELD_NUMBER: _builtins.int

@@ -48,6 +48,7 @@ RESOURCES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
             "redirect",
             "scopes",
             "public",
+            "authorize_with",
             "strip_prefix",
             "rewrite",
             "rewrite_full",

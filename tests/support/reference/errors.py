@@ -10,7 +10,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from controlplane.api.advice import ADVICE as BY_STATUS
-from dataplane.gateway.actions import Preflight, Redirected, Responded, Unusable
+from dataplane.gateway.actions import (
+    AuthorizationFailed,
+    NotAuthorized,
+    Preflight,
+    Redirected,
+    Responded,
+    Unusable,
+)
 from dataplane.gateway.policy.authenticate import MISSING, Unauthenticated
 from dataplane.gateway.policy.authorize import Forbidden
 from dataplane.gateway.policy.resources import Limit, Route
@@ -65,6 +72,8 @@ _SAMPLES: dict[type, Any] = {
     Redirected: Redirected(Reply(302, "redirected", "")),
     Preflight: Preflight(Reply(204, "preflight", "")),
     Unusable: Unusable(""),
+    NotAuthorized: NotAuthorized(Reply(403, "authorization_denied", "Not authorized")),
+    AuthorizationFailed: AuthorizationFailed("…", "", 1.0),
     Unauthenticated: MISSING,
     Forbidden: Forbidden(Route("orders", "orders"), frozenset({"orders:read"})),
     TooMany: TooMany(_LIMIT, 1.0, "callers"),

@@ -60,6 +60,23 @@ GOOD: list[tuple[str, dict[str, Any]]] = [
         ),
     ),
     ("route", route(compression={})),
+    ("route", route(authorize_with={"service_name": "auth"})),
+    (
+        "route",
+        route(
+            authorize_with={
+                "service_name": "auth",
+                "path": "/verify",
+                "request_headers": ["authorization", "x-key"],
+                "to_service": ["authorization", "x-user"],
+                "to_client": ["location"],
+                "timeout": 0.5,
+                "cache_seconds": 30,
+                "cache_key": ["x-key"],
+                "fail_open": True,
+            }
+        ),
+    ),
     ("route", route(compression={"encodings": ["gzip"], "media_types": ["text/*", "a/b+c"], "min_bytes": 0})),
     ("route", route(allow_addresses=["10.0.0.0/8", "2001:db8::/32"], deny_addresses=["10.0.0.1"])),
     ("route", route(rewrite_full="/x", rewrite_host="inner.example")),
@@ -91,6 +108,11 @@ def test_what_is_right_is_taken_and_survives_being_stored(kind: str, raw: dict[s
             {"cors": {"allow_origins": ["*"], "allow_credentials": True}},
             "cors.allow_credentials",
             "scripts of every origin",
+        ),
+        (
+            {"authorize_with": {"service_name": "a", "fail_open": True}},
+            "authorize_with.fail_open",
+            "lets every request pass",
         ),
     ],
 )
@@ -235,6 +257,43 @@ BAD: list[tuple[str, object, str, str]] = [
         route(deny_addresses=["example.org"]),
         "deny_addresses[0]",
         "must be an IP address or a network",
+    ),
+    ("route", route(authorize_with={}), "authorize_with.service_name", "is required"),
+    (
+        "route",
+        route(authorize_with={"service_name": "a", "path": "x"}),
+        "authorize_with.path",
+        "must start with '/'",
+    ),
+    (
+        "route",
+        route(authorize_with={"service_name": "a", "timeout": 6}),
+        "authorize_with.timeout",
+        "must be at most 5",
+    ),
+    (
+        "route",
+        route(authorize_with={"service_name": "a", "to_service": ["x-auth-subject"]}),
+        "authorize_with.to_service[0]",
+        "the gateway writes this field",
+    ),
+    (
+        "route",
+        route(authorize_with={"service_name": "a", "to_client": ["x-a", "content-length"]}),
+        "authorize_with.to_client[1]",
+        "the gateway writes this field",
+    ),
+    (
+        "route",
+        route(authorize_with={"service_name": "a", "request_headers": [], "cache_key": ["cookie"]}),
+        "authorize_with.cache_key[0]",
+        "must be in request_headers",
+    ),
+    (
+        "route",
+        route(authorize_with={"service_name": "a", "cache_key": ["x-key"]}),
+        "authorize_with.cache_key[0]",
+        "does not see 'x-key'",
     ),
     ("route", route(compression={"encodings": []}), "compression.encodings", "at least 1"),
     (
@@ -454,6 +513,7 @@ def test_a_route_has_the_contract_s_defaults() -> None:
         "cors": None,
         "allow_addresses": [],
         "deny_addresses": [],
+        "authorize_with": None,
         "request_headers": None,
         "response_headers": None,
         "compression": None,

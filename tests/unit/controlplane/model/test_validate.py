@@ -46,6 +46,11 @@ def test_references_lead_to_what_exists_or_is_declared_beside() -> None:
         "new[0].scopes[1]: scope 'y' does not exist",
         "new[0].rate_limits[0]: rate limit 'z' does not exist",
     ]
+    asking = route("a", "/a", authorize_with={"service_name": "auth"})
+    assert said(config(ORDERS), asking) == [
+        "new[0].authorize_with.service_name: service 'auth' does not exist"
+    ]
+    assert said(config(ORDERS), asking, Service(service_name="auth")) == []
     assert said(config(READ), User(username="u", scopes=("orders:read", "x"))) == [
         "new[0].scopes[1]: scope 'x' does not exist"
     ]

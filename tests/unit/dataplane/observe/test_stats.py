@@ -238,3 +238,12 @@ def test_copies_of_requests_are_summed_while_their_service_exists() -> None:
     totals = stats.totals
     assert (totals.mirrored, totals.mirror_failed) == ({"next": 4}, {"next": 2})
     assert totals.mirror_dropped == {("next", "body"): 2}
+
+
+def test_decisions_of_services_that_are_asked_are_summed() -> None:
+    stats = NodeStats()
+    for worker in (0, 1):
+        stats.take(worker, frame(authorizations=[["orders", "allowed", 2, 0.5], ["gone", "failed", 1, 1.0]]))
+    assert stats.totals.authorizations == {("orders", "allowed"): [4, 1.0], ("gone", "failed"): [2, 2.0]}
+    stats.keep({}, {"orders": 1})
+    assert list(stats.totals.authorizations) == [("orders", "allowed")]
