@@ -216,6 +216,7 @@ def _route(route: Route) -> dict[str, Any]:
         "methods": sorted(route.methods),
         "service_name": route.service or None,
         "services": list(route.services) if not route.service else [],
+        "authorize_with": route.asked or None,
         "scopes": sorted(route.scopes),
         "public": route.public,
         "listeners": list(route.listeners),
