@@ -25,12 +25,11 @@ class _Names:
 
     def __init__(self, site: TlsSite) -> None:
         self.site = site
-        self._by_name: dict[str, _Group] = {}
-        by_name = self._by_name
+        by_name: dict[str, list[Served]] = {}
         for served in site.certificates:
             for name in served.names:
-                known = by_name.get(name)
-                by_name[name] = (served,) if known is None else (*known, served)
+                by_name.setdefault(name, []).append(served)
+        self._by_name: dict[str, _Group] = {name: tuple(found) for name, found in by_name.items()}
         self._default: _Group = site.certificates[:1]
 
     def find(self, name: str) -> _Group:

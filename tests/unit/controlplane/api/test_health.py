@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from controlplane.distribute.subscriber import Whole
-from controlplane.fleet.reports import NodeProblem
+from controlplane.fleet.reports import CertificateReport, NodeProblem, StatsReport
 from controlplane.identity import ClusterKeys, KeysUnavailable, ServiceAccounts
 from controlplane.model.resources import Certificate
 from controlplane.model.stored import encode, key_of
@@ -42,6 +44,24 @@ async def test_a_certificate_that_ends_soon_is_a_warning(api: Api, tmp_path: Pat
     health = (await api.client.get("/health")).json()
     assert health["status"] == "ok"
     assert health["warnings"] == [f"certificate 'shop' expires on {made.ends:%Y-%m-%d}, in 0 days"]
+
+
+async def test_certificates_in_files_of_data_planes_are_shown(api: Api, admin: httpx.AsyncClient) -> None:
+    files = {"certificate": "shop/tls.crt", "private_key": "shop/tls.key"}
+    answer = await admin.put("/api/v1/certificates/shop", json={"files": files})
+    assert answer.status_code == 201 and answer.json()["not_after"] is None
+    end = datetime(2030, 1, 2, tzinfo=UTC)
+    for node, problem in (("a", ""), ("b", "cannot read shop/tls.key")):
+        api.parts.fleet.hello(node, "1")
+        report = CertificateReport("shop", end.timestamp() + (node == "a"), problem)
+        api.parts.fleet.stats(node, StatsReport(certificates=(report,)))
+    shown = (await admin.get("/api/v1/certificates/shop")).json()
+    assert (shown["not_after"], shown["files"]) == (end.isoformat(), files)
+    listed = (await admin.get("/api/v1/dataplanes")).json()
+    problems = {one["node"]: one["certificate_problems"] for one in listed}
+    assert problems == {"a": [], "b": [{"certificate": "shop", "detail": "cannot read shop/tls.key"}]}
+    (warning,) = (await api.client.get("/health")).json()["warnings"]
+    assert warning == "certificate 'shop' on data plane b: cannot read shop/tls.key"
 
 
 async def test_nonsense_in_the_store_is_shown(api: Api) -> None:
