@@ -86,8 +86,12 @@ class Waiting:
             return _not_healthy(*self._fleet.views.vote(state.node, name))
 
         def hindered() -> Iterator[str]:
+            current = self._published.current
+            everyone = current is None or current.extracts is None
             for node in self._fleet.views.without_health(name):
-                if (state := self._fleet.state(node)) is not None and self._is_sent(service_name, state):
+                if everyone or (
+                    (state := self._fleet.state(node)) is not None and self._is_sent(service_name, state)
+                ):
                     yield node
 
         return await self._until(_Goal(revision, Group(reported=True), hindrance, hindered), seconds)
