@@ -193,13 +193,17 @@ class Extractor:
         moved, needed = list[tuple[ResourceId, bool]](), dict[ResourceId, tuple[Need, ...]]()
         for identity in differing:
             now = self._held.get(identity)
-            needed[identity] = needs(now.resource) if now else ()
+            if before is not EMPTY:
+                needed[identity] = needs(now.resource) if now else ()
             if identity[0] in GROUPED and (identity in before.resources) != (now is not None):
                 moved.append((identity, now is not None))
         groups: Mapping[str, Set[str]] = (
             regrouped(before.instances_of, moved) if moved else before.instances_of
         )
-        wants: Needs = updated(before.needs, needed) if needed else before.needs
+        if before is EMPTY:
+            wants = _restricted(snapshot.needs, self._held)
+        else:
+            wants = updated(before.needs, needed) if needed else before.needs
         held = self._held if differing else before.resources
         since = snapshot.revision if differing else before.since
         self.current = Snapshot(
@@ -241,6 +245,15 @@ def extract_past(
     past = extract(Snapshot(current.revision, earlier, current.lineage), pool).resources
     differing = (one for identity, one in past.items() if part.resources.get(identity) is not one)
     return tuple(differing), tuple(part.resources.keys() - past.keys())
+
+
+def _restricted(needed: Needs, held: Mapping[ResourceId, Stamped]) -> Needs:
+    """The capabilities that some of the resources need."""
+    kept = (
+        (capability, {identity: field for identity, field in where.items() if identity in held})
+        for capability, where in needed.items()
+    )
+    return {capability: where for capability, where in kept if where}
 
 
 def _put(index: dict[str, set[T]], key: str, member: T, *, present: bool) -> None:
