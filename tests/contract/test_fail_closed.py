@@ -92,7 +92,6 @@ REJECTED: list[tuple[str, dict[str, Any]]] = [
     ("service_name", {"service_name": "gone"}),
     ("services", {"service_name": "", "services": [pb.WeightedService(service_name="gone", weight=1)]}),
     ("rate_limits[0]", {"rate_limits": ["gone"]}),
-    ("listeners[0]", {"listeners": ["gone"]}),
     (
         "authorize_with.service_name",
         {"authorize_with": pb.Authorization(service_name="gone", path="/", timeout=1)},
@@ -108,6 +107,37 @@ def test_what_one_route_cannot_answer_for_is_rejected_as_a_whole(field: str, fie
     with pytest.raises(TableError) as raised:
         build(ResourceSet.of(*SERVICES, OTHER, decode(resource)))
     assert [(one.resource, one.field) for one in raised.value.problems] == [("route/r", field)]
+
+
+def test_a_route_of_a_listener_that_is_not_here_is_served_nowhere() -> None:
+    """The listener may belong to another pool."""
+    elsewhere = UnlinkedRoute(Route("r", "a", prefix="/r", public=True, listeners=("gone",)))
+    assert respond(Line(*SERVICES, elsewhere).ask("/r")[0]).status == 404
+
+
+LISTENER = wire.listener(
+    "l", 8443, protocol=pb.LISTENER_PROTOCOL_HTTPS, certificates=["gone"], tls_min="1.2", tls_max="1.3"
+)
+ELSEWHERE = [
+    # what routes depend on
+    ("a listener's certificate", LISTENER, "listener/l", "certificates[0]"),
+    ("an issuer's key", wire.verification_key("k", jwk="{}"), "verification_key/k", "jwk"),
+    ("a service's authorities", wire.service("b", tls=pb.UpstreamTls(ca="x")), "service/b", "tls.ca"),
+]
+
+
+@pytest.mark.parametrize(("what", "resource", "named", "field"), ELSEWHERE, ids=[row[0] for row in ELSEWHERE])
+def test_what_routes_depend_on_is_rejected_as_a_whole(
+    what: str, resource: Any, named: str, field: str
+) -> None:
+    with pytest.raises(TableError) as raised:
+        build(ResourceSet.of(*SERVICES, OTHER, decode(resource)))
+    assert [(one.resource, one.field) for one in raised.value.problems] == [(named, field)]
+
+
+def test_without_an_issuer_s_key_no_token_is_good() -> None:
+    line = Line(*SERVICES, UnlinkedRoute(Route("r", "a", prefix="/r")))
+    assert respond(line.ask("/r", token="a.b.c")[0]).status == 401
 
 
 def test_a_service_that_is_asked_cannot_go() -> None:

@@ -272,6 +272,15 @@ def test_the_first_pool_changes_nothing_for_the_others() -> None:
     }
 
 
+def test_the_services_that_a_route_asks_and_mirrors_to_come_with_it() -> None:
+    asking = route("r1", "a", ["east"], authorize_with={"service_name": "b"}, mirrors=[{"service_name": "c"}])
+    current = published(*map(service, "abc"), Pool(name="east"), Pool(name="west"), asking)
+    east, west = current.extract("east"), current.extract("west")
+    assert east is not None and {("service", name) for name in "abc"} <= set(east.resources)
+    assert west is not None and not west.resources
+    assert "routes.authorization" in east.needs
+
+
 def test_a_private_key_is_sent_where_a_listener_needs_it_only() -> None:
     current = published(
         certificate("x"),
