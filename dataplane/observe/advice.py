@@ -75,5 +75,6 @@ ADVICE: Final[Mapping[str, str]] = {
         "Check the instance that the access log names: it refused the connection, or closed it before it answered."
     ),
     "bad_response": "Check the instance that the access log names: its response was not valid HTTP.",
-    "timed_out": "Make the instance faster, or raise `timeouts` of the service or `timeout` of the route.",
+    "timed_out": "Make the instance faster, or raise `timeouts` of the service, or `timeout`, `try_timeout` or "
+    "`request_timeout` of the route.",
 }
