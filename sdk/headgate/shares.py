@@ -59,6 +59,11 @@ class Shares:
         entries = enumerate(_ENTRY.iter_unpack(self._memory[:_NAME]))
         return {number: lease for number, (pid, lease) in entries if lease and not _lives(pid)}
 
+    def rest(self) -> list[int]:
+        """All leases. Once the master stops, each of its workers has ended or been killed; a killed one may still
+        look alive, because nobody has waited for it."""
+        return [lease for _, lease in _ENTRY.iter_unpack(self._memory[:_NAME]) if lease]
+
     def _write(self, number: int, pid: int, lease: int) -> None:
         _ENTRY.pack_into(self._memory, number % SLOTS * _ENTRY.size, pid, lease)
 

@@ -108,10 +108,10 @@ def _registered() -> int:
 def _end_rest() -> None:
     """In the master, when it stops: end the leases of workers that had no successor or were killed."""
     for name, shares in _shares.items():
-        if (dead := shares.dead()) and (instance_id := shares.instance_id):
+        if (rest := shares.rest()) and (instance_id := shares.instance_id):
             show_log()
             try:
-                _end(name, instance_id, dead.values())
+                _end(name, instance_id, rest)
             except (HeadgateError, RuntimeError) as error:
                 # Some versions of Python start no threads in an interpreter that ends.
                 log.warning("%s; the instance leaves when its lease ends", error)

@@ -36,3 +36,16 @@ def test_numbers_above_the_slots_begin_again() -> None:
     shares = Shares()
     shares.leave(SLOTS + 1, 2**62)
     assert shares.dead() == {1: 2**62}
+
+
+def test_all_leases_are_the_rest_once_the_master_stops() -> None:
+    shares = Shares()
+    shares.hold(1, 11, "orders/a")
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    # A zombie until somebody waits for it: it looks alive.
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    shares._write(2, child.pid, 12)
+    assert not shares.dead()
+    assert shares.rest() == [11, 12]
+    child.wait()
+    assert shares.dead() == {2: 12}
