@@ -29,6 +29,7 @@ class SeriesKey(NamedTuple):
 
 
 OVERFLOW: Final = SeriesKey("", "", "", "", "", 0, "")
+_NO_NUMBERS: Final = (0,) * LENGTH
 
 
 class Series:
@@ -67,12 +68,16 @@ class HttpSeries:
             series.add(server, client)
 
     def keep(self, routes: Container[str], instances: Mapping[str, Iterable[str]]) -> None:
-        """Drop the series of routes and instances that no longer exist; `instances` are ids by service."""
+        """Drop the series of routes that no longer exist, and what is known of removed instances alone; `instances` are
+        ids by service.
+
+        The durations that clients saw stay in a series without an instance: the sum of a route must never fall, or
+        backends take it for a restart and count everything again.
+        """
         known = {service: frozenset(ids) for service, ids in instances.items()}
-        for key in [
-            key
-            for key in self.series
-            if (key.route and key.route not in routes)
-            or (key.instance and key.instance not in known.get(key.service, ()))
-        ]:
-            del self.series[key]
+        for key in list(self.series):
+            if key.route and key.route not in routes:
+                del self.series[key]
+            elif key.instance and key.instance not in known.get(key.service, ()):
+                rest = self.series.setdefault(key._replace(instance=""), Series())
+                rest.add(self.series.pop(key).server, _NO_NUMBERS)

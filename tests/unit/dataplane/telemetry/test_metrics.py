@@ -81,6 +81,26 @@ def test_a_server_duration_is_that_of_all_instances() -> None:
     }
 
 
+def test_an_instance_that_leaves_takes_no_request_of_its_route_along() -> None:
+    """A cumulative sum that falls is a restart for backends: they count all of it again."""
+    other = KEY._replace(instance="orders-2")
+    series = HttpSeries()
+    series.add([(KEY, numbers(2, 0.004), numbers(2, 0.002)), (other, numbers(1, 0.001), numbers(1, 0.001))])
+    for _ in range(2):
+        series.keep({"orders"}, {"orders": ["orders-1"]})
+        found = read(moment(series=series.series))
+        (server,) = found["http.server.request.duration"].histogram.data_points
+        assert (server.count, round(server.sum, 6)) == (3, 0.005)
+        (client,) = found["http.client.request.duration"].histogram.data_points
+        assert texts(client.attributes)["headgate.instance"] == "orders-1" and client.count == 2
+    series.add([(other, numbers(1, 0.001), numbers(1, 0.001))])
+    series.keep({"orders"}, {"orders": ["orders-1"]})
+    (server,) = read(moment(series=series.series))["http.server.request.duration"].histogram.data_points
+    assert server.count == 4
+    series.keep((), {})
+    assert not series.series
+
+
 def test_failures_and_what_has_no_route() -> None:
     timed_out = KEY._replace(status=504, decision="timed_out")
     refused = SeriesKey("", "", "", "BREW", "http", 404, "not_found")

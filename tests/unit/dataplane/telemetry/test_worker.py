@@ -192,5 +192,5 @@ def test_series_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(series.series) == 3 and sum(series.series[http_series.OVERFLOW].server[:-1]) == 9
     series.keep({"orders"}, {"orders": ["orders-1"]})
     assert len(series.series) == 3
-    series.keep({"orders"}, {})
+    series.keep((), {})
     assert set(series.series) == {http_series.OVERFLOW}
