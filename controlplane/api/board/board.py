@@ -41,6 +41,8 @@ class Board:
         self._version, self._wall = version, wall
         self._touched = Touched()
         self._snapshot: Snapshot | None = None
+        self._routed: frozenset[str] = frozenset()
+        """The services that routes lead to."""
         self._of_services: dict[str, list[Trouble]] = {}
         """Troubles of services that have some."""
         self._seen: dict[str, float] = {}
@@ -112,10 +114,12 @@ class Board:
         names = services if everything else (touched.services | touched.circuits) & services.keys()
         if everything:
             self._of_services = {}
+            self._routed = troubles.routed(current.of(Route).values())
         view_of = views.viewer(current)
         for name in names:
             service = services[name]
-            found = [*troubles.of_a_service(view_of(service)), *troubles.of_a_circuit(views.circuit(service))]
+            health = troubles.of_a_service(view_of(service), name in self._routed)
+            found = [*health, *troubles.of_a_circuit(views.circuit(service))]
             self._of_services.pop(name, None)
             if found:
                 self._of_services[name] = found

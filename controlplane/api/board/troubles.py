@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final, Literal
 
 from controlplane.api.shapes.base import moment
@@ -16,6 +17,7 @@ from controlplane.api.shapes.board import TroubleShape
 from controlplane.fleet.reports import CircuitState, InstanceStatus, NodeState, Rejection
 from controlplane.fleet.views import CircuitView, ServiceView
 from controlplane.model.discovered import State
+from controlplane.model.resources import Route
 from controlplane.model.snapshot import Snapshot
 from controlplane.model.words import count
 
@@ -182,12 +184,24 @@ def _versions(nodes: Iterable[NodeState]) -> Iterator[Trouble]:
         )
 
 
-def of_a_service(view: ServiceView) -> Iterator[Trouble]:
-    """The health of a service's instances."""
+def routed(routes: Iterable[Route]) -> frozenset[str]:
+    """The services that answer requests of these routes."""
+    names = chain.from_iterable(
+        (route.service_name, *(one.service_name for one in route.services)) for route in routes
+    )
+    return frozenset(filter(None, names))
+
+
+def of_a_service(view: ServiceView, routed: bool = False) -> Iterator[Trouble]:
+    """The health of a service's instances. `routed`: a route leads to it, so that requests fail without any."""
+    name = view.service.service_name
+    if routed and all(one.status is InstanceStatus.DRAINING for one in view.instances):
+        title = f"Service {name} has no instance"
+        detail = "All are draining" if view.instances else "None is registered: they have stopped, or died"
+        yield Trouble("critical", "health", title, f"{detail}. Routes answer 503", 0.0, f"service/{name}")
     ill = [one for one in view.instances if one.status is InstanceStatus.UNHEALTHY]
     if not ill:
         return
-    name = view.service.service_name
     reason = f"{ill[0].instance.instance_id}: {ill[0].reason or 'the majority finds it unhealthy'}"
     if not view.healthy:
         title = f"Service {name} has no healthy instance"

@@ -128,6 +128,22 @@ async def test_breakers_and_instances(fleet: Api) -> None:
     assert "Service orders has no healthy instance" in await titles(fleet)
 
 
+async def test_a_service_whose_instances_are_all_gone(fleet: Api) -> None:
+    """An instance that dies loses its lease, and is not even unhealthy any more."""
+    empty: dict[str, object] = {"service_name": "orders", "instances": []}
+    (await fleet.client.put("/api/v1/services/orders", json=empty)).raise_for_status()
+    await fleet.seen()
+    for node in ("a", "b"):
+        serve(fleet, node)
+    assert await titles(fleet) == [], "no request can fail while no route leads to it"
+    route = {"name": "orders", "prefix": "/orders", "services": [{"service_name": "orders", "weight": 1}]}
+    (await fleet.client.post("/api/v1/apply", json={"routes": [route]})).raise_for_status()
+    await fleet.seen()
+    for node in ("a", "b"):
+        serve(fleet, node)
+    assert await titles(fleet) == ["Service orders has no instance"]
+
+
 async def test_a_stream_tells_everything_and_then_what_changed(fleet: Api) -> None:
     async def allowed() -> bool:
         return True
