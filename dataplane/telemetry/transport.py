@@ -42,6 +42,9 @@ _AGAIN: Final = frozenset(
 )
 _AGAIN_HTTP: Final = frozenset({429, 502, 503, 504})
 _MOST_ANSWER: Final = 64 * 1024
+_OTHER_PROTOCOL: Final = "the collector seems to speak {} at this port (OTEL_EXPORTER_OTLP_PROTOCOL={}): "
+_NOT_HTTP2: Final = "Expected SETTINGS frame"
+"""Of gRPC's reason when the answer is not HTTP/2."""
 
 
 class NotSent(Exception):
@@ -92,8 +95,10 @@ class OverGrpc:
             answer = self._export(message, timeout=self._timeout, metadata=self._headers)
         except grpc.RpcError as error:
             code = error.code()
-            reason = f"{code.name}: {(error.details() or '')[:200]}"
-            raise NotSent(reason, again=code in _AGAIN) from None
+            details = (error.details() or "")[:200]
+            # What answers the first bytes of HTTP/2 in the words of HTTP/1.1.
+            hint = _OTHER_PROTOCOL.format("HTTP", "http/protobuf") if _NOT_HTTP2 in details else ""
+            raise NotSent(f"{hint}{code.name}: {details}", again=code in _AGAIN) from None
         return _rejected(self._response, answer)
 
     def close(self) -> None:
@@ -114,6 +119,9 @@ class OverHttp:
         if target.gzip:
             self._headers["content-encoding"] = "gzip"
         host, port = parts.hostname or "", parts.port
+        # Without the path: with some collectors, a key is part of it.
+        self._place = parts.netloc
+        self._twice = parts.path.endswith(f"/v1/{signal}/v1/{signal}")
         self._connection: http.client.HTTPConnection
         if target.tls:
             context = ssl.create_default_context(cafile=str(target.ca) if target.ca else None)
@@ -140,9 +148,11 @@ class OverHttp:
                 status, wait, answer = self._post(body)
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
-            raise NotSent(f"{type(error).__name__}: {error}"[:200], again=True) from None
+            raise NotSent(f"{self._place}: {_words(error)}", again=True) from None
         if status // 100 != 2:
-            raise NotSent(f"HTTP status {status}", again=status in _AGAIN_HTTP, wait=wait)
+            twice = ": the endpoint ends with the path that is added to it" if self._twice else ""
+            reason = f"{self._place}: HTTP status {status}{twice}"
+            raise NotSent(reason, again=status in _AGAIN_HTTP, wait=wait)
         return _rejected(self._response, answer)
 
     def close(self) -> None:
@@ -159,6 +169,15 @@ class OverHttp:
                 self._connection.close()
             wait = response.headers.get("retry-after", "")
             return response.status, float(wait) if wait.isascii() and wait.isdigit() else 0.0, answer
+
+
+def _words(error: Exception) -> str:
+    """The reason why no answer came; a collector that speaks another protocol answers with anything."""
+    text = str(error)[:200]
+    if isinstance(error, http.client.BadStatusLine) and text.startswith("\0"):
+        # The length of a frame of HTTP/2.
+        return f"{_OTHER_PROTOCOL.format('gRPC', 'grpc')}no answer in HTTP/1.1"
+    return f"{type(error).__name__}: {text if text.isprintable() else ascii(text)}"
 
 
 def _content(path: Path | None) -> bytes | None:

@@ -83,6 +83,28 @@ def test_a_refusal(collector: Collector, grpc: bool, refusal: int, again: bool) 
 
 
 @pytest.mark.parametrize("grpc", [True, False])
+def test_the_other_protocol_is_named(collector: Collector, grpc: bool) -> None:
+    """The most frequent mistake: the port of one protocol, and the other one in the settings."""
+    where = f"127.0.0.1:{collector.http_port}" if grpc else f"http://127.0.0.1:{collector.port}/v1/traces"
+    other = Target(where, grpc, False, timeout=5.0)
+    with closing(connect("traces", other)) as transport, pytest.raises(NotSent) as caught:
+        transport.send(MESSAGE.SerializeToString())
+    right = "http/protobuf" if grpc else "grpc"
+    assert f"OTEL_EXPORTER_OTLP_PROTOCOL={right}" in str(caught.value) and str(caught.value).isprintable()
+
+
+def test_a_refusal_over_http_names_the_collector_and_not_its_path(collector: Collector) -> None:
+    collector.refusals.extend([404, 404])
+    for path, twice in (("/KEY/v1/traces", False), ("/KEY/v1/traces/v1/traces", True)):
+        where = Target(f"{collector.http_endpoint}{path}", False, False)
+        with closing(connect("traces", where)) as transport, pytest.raises(NotSent) as caught:
+            transport.send(MESSAGE.SerializeToString())
+        said = str(caught.value)
+        assert said.startswith(f"127.0.0.1:{collector.http_port}: HTTP status 404") and "KEY" not in said
+        assert ("path that is added" in said) is twice
+
+
+@pytest.mark.parametrize("grpc", [True, False])
 def test_a_collector_that_hangs(collector: Collector, grpc: bool) -> None:
     collector.hanging.set()
     with closing(connect("traces", target(collector, grpc, timeout=0.2))) as transport:
@@ -99,7 +121,7 @@ def test_a_collector_that_is_away(grpc: bool) -> None:
     with closing(connect("traces", Target(where, grpc, False, timeout=1.0))) as transport:
         with pytest.raises(NotSent) as caught:
             transport.send(MESSAGE.SerializeToString())
-        assert caught.value.again
+        assert caught.value.again and endpoint in str(caught.value)
 
 
 @pytest.mark.parametrize("grpc", [True, False])
