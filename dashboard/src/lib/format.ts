@@ -10,7 +10,8 @@ const UNITS: [number, string][] = [
 /** Seconds in at most two units: "3 min 20 s". */
 export function duration(seconds: number): string {
   if (!Number.isFinite(seconds)) return "–";
-  if (seconds < 0.001) return "0 s";
+  if (seconds <= 0) return "0 s";
+  if (seconds < 0.001) return "< 1 ms";
   if (seconds < 1) return `${Math.max(1, Math.round(seconds * 1000))} ms`;
   if (seconds < 10) return `${seconds.toFixed(1).replace(/\.0$/, "")} s`;
   let rest = Math.round(seconds);
