@@ -106,8 +106,9 @@ class Holder:
 
     def ask(self, now: float, most: int = MOST_WANTS) -> Ask | None:
         """The ask to send to the owner about up to `most` keys; None if none is due yet. Call it whenever `active` has
-        grown."""
-        if self._asked is not None and now < self._stamp + LEASE:
+        grown, and again later if it returns None."""
+        if now <= self._stamp or (self._asked is not None and now < self._stamp + LEASE):
+            # Answers are matched by the stamp: after `lost`, a second ask with it would use the answer to the first.
             return None
         if now < self._turn + ASKING:
             if not self.urgent:

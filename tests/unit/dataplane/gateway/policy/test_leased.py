@@ -158,6 +158,7 @@ def test_a_key_that_runs_low_is_asked_about_before_the_next_turn() -> None:
     limiter = node.limiters[0]
     node.take(0, 10)
     node.exchange()
+    node.now += 0.001
     before = node.woken
     node.take(0, 10, key="bob")
     assert node.woken > before
