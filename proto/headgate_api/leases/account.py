@@ -118,7 +118,9 @@ class Account:
         book = Book(want, ask.stamp, ask.run, now + LEASE * SKEW, old.carry if old else 0.0)
         self._put(max(0.0, min(want.back, known - book.tokens)))
         held = max(0.0, book.tokens - member.offered)
-        self._put(self.roll.limit.burst - min(0.0, self.pool) if refill else max(0.0, want.credit), held)
+        # After a takeover the room is not known: holdings of the previous owner may fill it.
+        credit = max(0.0, want.credit) if self.roll.knows_all(now) else 0.0
+        self._put(self.roll.limit.burst - min(0.0, self.pool) if refill else credit, held)
         # An overdraft is charged at once: all holders wait for it, not only the one that caused it.
         debt = max(0.0, -want.holds)
         self.pool -= debt

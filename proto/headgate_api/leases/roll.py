@@ -142,6 +142,10 @@ class Roll:
         """The sum of possible gains of members that were already silent at the last check and have not asked since.
         There may be many of them for a long time."""
 
+    def knows_all(self, now: float) -> bool:
+        """Whether no holding of an earlier owner is left. After `flow`."""
+        return now >= self._at
+
     def flow(self, now: float) -> None:
         """Add the inflow until `now`, without the shares that silent members may be using."""
         passed = now - self._at
