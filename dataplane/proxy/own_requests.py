@@ -167,6 +167,7 @@ def inquiry(original: Request, path: str, names: frozenset[bytes]) -> Request:
     request.upgrade = ()
     request.own_fields = []
     request.joined = b""
+    request.values = None
     request.fields = _chosen(original.fields, names)
     request.fields += (b"\r\nx-forwarded-method: ", original.method.encode("ascii"))
     request.fields += (b"\r\nx-forwarded-uri: ", original.target)
@@ -182,8 +183,9 @@ def replace_fields(request: Request, names: Iterable[bytes], fields: Iterable[tu
             kept += request.fields[i : i + 2]
     for name, value in fields:
         kept += (b"\r\n%b: " % name, value)
-    # Other requests may share the list, and the fields in one piece.
-    request.fields, request.joined = kept, b""
+    # Other requests may share the lists, the fields in one piece, and the values that were looked up.
+    request.fields, request.joined, request.values = kept, b"", None
+    request.own_fields = [each for each in request.own_fields if folded(each[0]) not in plain]
 
 
 def _chosen(fields: list[bytes], names: frozenset[bytes]) -> list[bytes]:
