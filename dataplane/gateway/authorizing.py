@@ -114,13 +114,13 @@ class Authorizer(Consulting):
         self._names = _encoded(rules.request_headers)
         self._forwarded = _encoded(rules.to_service)
         self._shown = _encoded(rules.to_client)
-        self._keys = tuple(rules.cache_key)
+        self._keys = tuple(name.encode("latin-1") for name in rules.cache_key)
 
     def ask(self, exchange: Exchange, permit: Permit, now: float) -> object | None:
         request = exchange.request
         assert request is not None
         asked = inquiry(request, self.rules.path, self._names)
-        key = self._key(exchange, request, asked) if self.rules.cache_seconds else b""
+        key = self._key(exchange, asked) if self.rules.cache_seconds else b""
         known = self._answers.get(key, now) if key else None
         if known is not None:
             self._common.count(self._plan.route_name, "cached")
@@ -212,17 +212,17 @@ class Authorizer(Consulting):
         inquirer.send(own, common.sender, self.rules.timeout, now)
         return None
 
-    def _key(self, exchange: Exchange, request: Request, asked: Request) -> bytes:
+    def _key(self, exchange: Exchange, asked: Request) -> bytes:
         """A digest of what an answer depends on; empty if it is not to be used again."""
         if self._keys:
-            values = [request.listed_field(name) for name in self._keys]
-            if all(value is None for value in values):
-                return b""
-            parts = [b"" if value is None else b"=" + value.encode("latin-1") for value in values]
+            parts = _lines(asked, self._keys)
         else:
             identity = exchange.identity
             who = (identity.subject, " ".join(sorted(identity.scopes)), exchange.address)
-            parts = [request.authority, *asked.fields, *(one.encode("utf-8", "surrogatepass") for one in who)]
+            parts = [*asked.fields, *_stated(exchange, asked)]
+            parts += [one.encode("utf-8", "surrogatepass") for one in who]
+        if not parts:
+            return b""
         digest = sha256()
         for part in parts:
             digest.update(b"%d:" % len(part))
@@ -277,6 +277,34 @@ class _Check:
 
 def _encoded(names: tuple[str, ...]) -> frozenset[bytes]:
     return frozenset(name.encode("latin-1") for name in names)
+
+
+def _lines(asked: Request, names: tuple[bytes, ...]) -> list[bytes]:
+    """What the service gets in these fields, line by line; nothing if it gets none of them.
+
+    Not what the client has sent: the gateway may withhold some of that (Connection), and a list in one line is not for
+    every service the same as in two.
+    """
+    parts, fields, given = list[bytes](), asked.fields, False
+    for name in names:
+        values = [fields[i + 1] for i in range(0, len(fields), 2) if fields[i][2:-2].lower() == name]
+        if name == b"host":
+            values = [asked.host.encode("latin-1")]
+        parts += (b"%d" % len(values), *values)
+        given = given or bool(values)
+    return parts if given else []
+
+
+def _stated(exchange: Exchange, asked: Request) -> tuple[bytes, ...]:
+    """What the service gets about the connection: Host, and the fields that a trusted peer may state."""
+    peer, said = exchange.client.peer, asked.provenance
+    stated = (
+        (None, None, None)
+        if said is None
+        else (said.forwarded_for, said.forwarded_proto, said.forwarded_host)
+    )
+    seen = asked.authority, peer.address.encode("latin-1"), peer.scheme.encode("latin-1")
+    return *seen, *(b"" if value is None else value for value in stated)
 
 
 def _reason(refusal: object) -> str:
