@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any, Final
 
 from dataplane.config.table import STEP_ROUTES, Steps, Table
-from dataplane.gateway.policy.conditions import Condition, parameter
+from dataplane.gateway.policy.conditions import Condition, parameters
 from dataplane.gateway.policy.path_index import holds
 from dataplane.gateway.policy.resources import Route
 from dataplane.gateway.policy.router import Router
@@ -131,9 +131,8 @@ def _conditions(route: Route) -> tuple[int, int]:
 def _unmet(route: Route, request: Request) -> Iterable[str]:
     """The names of the conditions that do not hold; values may be secrets."""
     assert route.conditions is not None
-    pairs = request.query[1:].decode("latin-1").split("&")
     yield from _names("header", route.conditions.headers, request.listed_field)
-    yield from _names("query parameter", route.conditions.query, lambda name: parameter(pairs, name))
+    yield from _names("query parameter", route.conditions.query, parameters(request.query).value)
 
 
 def _names(kind: str, tests: Iterable[Condition], value: Any) -> Iterable[str]:

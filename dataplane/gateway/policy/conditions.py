@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, Protocol
 from urllib.parse import unquote_plus
 
@@ -56,17 +57,36 @@ class Conditions:
             if not test.holds(request.listed_field(test.name), FIELDS_TOO_LARGE):
                 return False
         if self.query:
-            pairs = request.query[1:].decode("utf-8", "replace").split("&")
+            found = parameters(request.query)
             for test in self.query:
-                if not test.holds(parameter(pairs, test.name), URI_TOO_LONG):
+                if not test.holds(found.value(test.name), URI_TOO_LONG):
                     return False
         return True
 
 
-def parameter(pairs: list[str], name: str) -> str | None:
-    """The decoded value of the first parameter of that name (application/x-www-form-urlencoded); None without one."""
-    for pair in pairs:
-        key, _, value = pair.partition("=")
-        if (unquote_plus(key) if "%" in key or "+" in key else key) == name:
-            return unquote_plus(value)
-    return None
+class Parameters:
+    """Those of a query (application/x-www-form-urlencoded), decoded when they are asked for."""
+
+    __slots__ = ("_decoded", "_sent")
+
+    def __init__(self, query: bytes) -> None:
+        """`query` has its question mark, or is empty."""
+        self._decoded: dict[str, str | None] = {}
+        self._sent: dict[str, str] = {}
+        for pair in query[1:].decode("utf-8", "replace").split("&"):
+            key, _, value = pair.partition("=")
+            self._sent.setdefault(unquote_plus(key) if "%" in key or "+" in key else key, value)
+
+    def value(self, name: str) -> str | None:
+        """The value of the first parameter of that name; None without one."""
+        if name not in self._decoded:
+            sent = self._sent.get(name)
+            self._decoded[name] = None if sent is None else unquote_plus(sent)
+        return self._decoded[name]
+
+
+@lru_cache(maxsize=1)
+def parameters(query: bytes) -> Parameters:
+    """Those of this query. To read thousands takes milliseconds, and many routes may look at a request: the last query
+    is kept for them."""
+    return Parameters(query)

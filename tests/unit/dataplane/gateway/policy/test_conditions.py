@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from urllib.parse import unquote_plus
+
 import pytest
 
+from dataplane.gateway.policy import conditions
 from dataplane.gateway.policy.conditions import Condition, Conditions
 from headgate_api.expressions import compiled
 
@@ -53,3 +56,18 @@ def test_a_query_parameter(name: str, exact: str | None, query: bytes, holds: bo
 def test_bytes_that_are_not_utf_8_meet_an_expression_for_anything(query: bytes) -> None:
     anything = Condition("a", regex=".*", expression=compiled(".*"))
     assert Conditions(query=(anything,)).hold(Asked(query))
+
+
+def test_a_query_is_decoded_once_however_many_routes_look_at_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two thousand encoded names took three milliseconds for each route of a path."""
+    decoded: list[str] = []
+
+    def decode(text: str) -> str:
+        decoded.append(text)
+        return unquote_plus(text)
+
+    monkeypatch.setattr(conditions, "unquote_plus", decode)
+    request = Asked(b"&".join([b"%%61%d" % number for number in range(100)] + [b"v=%31"]))
+    for number in range(50):
+        assert Conditions(query=(Condition("v", exact=str(number)),)).hold(request) is (number == 1)
+    assert len(decoded) == 101
