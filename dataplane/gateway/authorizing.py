@@ -36,7 +36,7 @@ from dataplane.proxy.pool import Pool
 from dataplane.proxy.reply import Reply
 
 MOST_ASKED: Final = 1000
-"""Requests of one worker that wait for an answer at the same time; further ones count as not answered."""
+"""Requests of one worker that wait for answers of one service at the same time; further ones count as not answered."""
 _MAX_AGE: Final = re.compile(rb"(?:^|[,\s])max-age=([0-9]{1,9})(?:$|[,\s])")
 _PHRASES: Final = frozenset(status.value for status in HTTPStatus)
 
@@ -59,7 +59,8 @@ class Authorizers:
         self.resume = resume
         self.sent = sent
         self.sender: Sender | None = None
-        self.under_way = 0
+        self.under_way: dict[str, int] = {}
+        """By service: a slow one takes no place from the others."""
         self._verdicts = verdicts
         self._pool = pool
         self._answers: dict[str, tuple[Authorization, Answers]] = {}
@@ -166,7 +167,7 @@ class Authorizer(Consulting):
     def end(self, check: _Check, own: Exchange, refusal: object | None, now: float) -> None:
         """The request to the service has ended: go on with the one that waits."""
         common, exchange = self._common, check.exchange
-        common.under_way -= 1
+        common.under_way[self._plan.service_name] -= 1
         common.end(own)
         if exchange.ended or exchange.status:
             # The client has left meanwhile, or was refused.
@@ -186,7 +187,8 @@ class Authorizer(Consulting):
         common, plan, exchange = self._common, self._plan, check.exchange
         if not plan.backend.endpoints:
             return NotRegistered(plan.service_name)
-        if common.sender is None or common.under_way >= MOST_ASKED:
+        under_way = common.under_way.get(plan.service_name, 0)
+        if common.sender is None or under_way >= MOST_ASKED:
             return "too many requests wait for an answer"
         inquirer = Inquirer(exchange.client, exchange.address, check.done, common.sent)
         own = Exchange(inquirer, request, exchange.request_id)
@@ -208,7 +210,7 @@ class Authorizer(Consulting):
         endpoint.in_flight += 1
         own.endpoint, own.attempts, own.complete, own.ended = endpoint, 1, True, 0.0
         own.decision = "forwarded"
-        common.under_way += 1
+        common.under_way[plan.service_name] = under_way + 1
         inquirer.send(own, common.sender, self.rules.timeout, now)
         return None
 

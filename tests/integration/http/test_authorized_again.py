@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from dataplane.config.table import Item
+from dataplane.gateway import authorizing
 from dataplane.gateway.policy.authorization import Authorization
 from dataplane.gateway.policy.conditions import Condition, Conditions
 from dataplane.gateway.policy.forwarding import Forwarding, Share, Sticky
@@ -13,6 +15,7 @@ from dataplane.gateway.policy.resources import Instance, Route, Service
 from tests.integration.http.fields import GET, lines, values, with_fields
 from tests.integration.http.test_authorizing import RULES, asked
 from tests.support.http_stage import OK, Conversation, Script, Upstream, answering, stage
+from tests.support.waiting import eventually
 
 FORBIDDEN = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
 ALL = replace(RULES, cache_seconds=60.0)
@@ -111,3 +114,31 @@ async def test_a_field_of_the_answer_is_that_of_one_request() -> None:
             assert plan is not None and plan.route_name == "all"
     finally:
         await auth.stop()
+
+
+async def silent(talk: Conversation) -> None:
+    await talk.head()
+    await talk.gone()
+
+
+async def test_a_slow_service_takes_no_place_from_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests of one route must not let those of another pass unasked, where it fails open."""
+    monkeypatch.setattr(authorizing, "MOST_ASKED", 2)
+    slow, quick = Upstream(silent), Upstream(answering(FORBIDDEN))
+    more: list[Item] = []
+    routes = []
+    for name, auth in (("slow", slow), ("quick", quick)):
+        await auth.start()
+        more += [Service(name), Instance(name, "1", "127.0.0.1", auth.port)]
+        rules = Forwarding(authorization=replace(RULES, service=name, timeout=5.0, fail_open=True))
+        routes.append(Route(name, "s", prefix=f"/{name}", public=True, forwarding=rules))
+    try:
+        async with stage(Upstream(answering(OK)), routes=routes, more=more) as gate:
+            for _ in range(2):
+                await (await gate.client()).say(GET.replace(b"/a", b"/slow", 1))
+            await eventually(lambda: len(slow.heads) == 2)
+            head, _ = await gate.ask(GET.replace(b"/a", b"/quick", 1))
+            assert lines(head)[0].startswith(b"HTTP/1.1 403")
+    finally:
+        await slow.stop()
+        await quick.stop()

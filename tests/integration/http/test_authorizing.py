@@ -61,7 +61,7 @@ def results(gate: Stage) -> dict[str, int]:
 def under_way(gate: Stage) -> int:
     """Requests that wait for an answer."""
     assert gate.gateway.authorizers is not None
-    return gate.gateway.authorizers.under_way
+    return sum(gate.gateway.authorizers.under_way.values())
 
 
 async def test_a_request_passes_with_fields_of_the_answer() -> None:
