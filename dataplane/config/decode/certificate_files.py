@@ -139,16 +139,13 @@ class FileReader:
         return chain
 
     def _content(self, field: str, path: str) -> bytes:
+        place = self._place(field, path)
         try:
-            descriptor = os.open(
-                self._place(field, path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-            )
+            content = _read(place)
         except OSError as error:
             raise Unusable(field, f"cannot read {path} in CERTIFICATE_DIR: {error.strerror}") from None
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise Unusable(field, f"{path} is not a file")
-            content = file.read(LARGEST + 1)
+        if content is None:
+            raise Unusable(field, f"{path} is not a file")
         if len(content) > LARGEST:
             raise Unusable(field, f"{path} is larger than {LARGEST} bytes")
         return content
@@ -156,8 +153,11 @@ class FileReader:
     def _place(self, field: str, path: str) -> Path:
         if self._folder is None:
             raise Unusable(field, "this data plane reads no files: CERTIFICATE_DIR is not set")
-        folder = self._folder.resolve()
-        found = (folder / path).resolve()
+        try:
+            folder = self._folder.resolve()
+            found = (folder / path).resolve()
+        except (OSError, RuntimeError):  # RuntimeError is of older versions of Python
+            raise Unusable(field, f"cannot read {path} in CERTIFICATE_DIR: its links make a loop") from None
         if not found.is_relative_to(folder):
             raise Unusable(field, f"{path} is not below CERTIFICATE_DIR")
         return found
@@ -173,6 +173,17 @@ class FileReader:
         except OSError:
             return ()
         return seen.st_dev, seen.st_ino, seen.st_mtime_ns, seen.st_size, seen.st_ctime_ns
+
+
+def _read(place: Path) -> bytes | None:
+    """The content, with one byte more than allowed if it is longer; None if it is no file. Waits for no pipe."""
+    descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    # Python opens no folder, and would leave the descriptor open.
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read(LARGEST + 1)
 
 
 def _has_files(resource: Resource) -> bool:

@@ -130,12 +130,24 @@ def _outside(folder: Path, other: Pair) -> None:
     (folder / "tls.key").symlink_to(other[1])
 
 
+def _folder(folder: Path, _: Pair) -> None:
+    (folder / "tls.crt").unlink()
+    (folder / "tls.crt").mkdir()
+
+
+def _loop(folder: Path, _: Pair) -> None:
+    (folder / "tls.key").unlink()
+    (folder / "tls.key").symlink_to("tls.key")
+
+
 BROKEN = [
     (_missing, "files.private_key: cannot read shop/tls.key in CERTIFICATE_DIR: No such file or directory"),
     (_mixed, "files.private_key: shop/tls.key is not the unencrypted private key of shop/tls.crt"),
     (_rubbish, "files.certificate: shop/tls.crt holds no certificate in PEM"),
     (_large, f"files.certificate: shop/tls.crt is larger than {LARGEST} bytes"),
     (_pipe, "files.private_key: shop/tls.key is not a file"),
+    (_folder, "files.certificate: shop/tls.crt is not a file"),
+    (_loop, "files.private_key: cannot read shop/tls.key in CERTIFICATE_DIR: its links make a loop"),
     (_outside, "files.private_key: shop/tls.key is not below CERTIFICATE_DIR"),
 ]
 
@@ -156,9 +168,25 @@ def test_what_cannot_be_used_is_a_problem_and_the_last_stays(
     changed = bundle(named(revision=2))
     assert content(read(reader, changed, served)) == texts(one)
     assert content(read(FileReader(tmp_path), served)) == texts(one)
+    _repair(tmp_path / "shop")
     put(tmp_path / "shop", other)
     assert content(reader.refreshed(served)) == texts(other)
     assert reader.problems == {}
+
+
+def _repair(folder: Path) -> None:
+    for name in ("tls.crt", "tls.key"):
+        if (folder / name).is_dir():
+            (folder / name).rmdir()
+
+
+def test_a_folder_costs_no_descriptor(tmp_path: Path, one: Pair) -> None:
+    put(tmp_path / "shop", one)
+    _folder(tmp_path / "shop", one)
+    reader, before = FileReader(tmp_path), len(list(Path("/dev/fd").iterdir()))
+    for _ in range(3):
+        problem(reader, bundle(named()))
+    assert len(list(Path("/dev/fd").iterdir())) == before
 
 
 def test_other_files_do_not_inherit_what_was_read(tmp_path: Path, one: Pair) -> None:
