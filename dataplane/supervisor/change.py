@@ -114,7 +114,7 @@ class Changes:
                     # The control plane sends the next one after the answer to this one, with all changes until then.
                     await asyncio.sleep(wait)
                 async with self._turn:
-                    await self._apply(bundle)
+                    await self._answered(bundle)
 
     async def _serve_restored(self, restored: Bundle) -> bool:
         """Serve the restored configuration; False when the workers reject it."""
@@ -160,6 +160,15 @@ class Changes:
         if not (names := self.files.wanted(bundle)):
             return bundle
         return await asyncio.to_thread(self.files.filled, bundle, names, self.served)
+
+    async def _answered(self, bundle: Bundle) -> None:
+        """Apply a configuration. A failure of this program answers nothing, and the control plane waits for an answer:
+        the next stream delivers the same or a better one."""
+        try:
+            await self._apply(bundle)
+        except Exception:
+            self._stream.reconnect()
+            raise
 
     async def _apply(self, bundle: Bundle) -> None:
         """Serve `bundle` and ack it; or nack it and keep the previous one."""

@@ -97,6 +97,9 @@ class Node:
     def nack(self, revision: int, problems: Iterable[Problem], *, permanent: bool = True) -> None:
         self.events.append(("nack" if permanent else "nack for now", revision, *map(str, problems)))
 
+    def reconnect(self) -> None:
+        self.events.append("reconnect")
+
     def report_health(self, instances: Iterable[InstanceHealth]) -> None:
         self.told = [(one.id, one.status.value) for one in instances]
 
@@ -130,6 +133,19 @@ async def test_new_instances_are_known_as_starting_before_the_workers_get_them(n
         assert await node.hears(bundle(5)) == [("unavailable", "orders/orders-1"), ("apply", 5), ("ack", 5)]
         assert node.changes.served.revision == 5
         assert node.told == [("orders-1", "starting")]
+
+
+async def test_a_change_that_fails_without_an_answer_is_delivered_again(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(bundle: Bundle) -> tuple[Problem, ...]:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(node, "apply", broken)
+    node.arriving.put_nowait(bundle(5))
+    with pytest.raises(ExceptionGroup):
+        await node.changes.follow(None)
+    assert node.events[-1] == "reconnect"
 
 
 async def test_the_same_again_is_acked_at_once(node: Node) -> None:
