@@ -72,11 +72,12 @@ async def logout(call: Call) -> Response:
     _require_dashboard(call)
     session.require_own_page(call.request)
     trusted = call.parts.trusted_proxies
-    if token := session.refresh_token(call.request, trusted):
-        await _grants(call).revoke(token)
-    # The cookie of the access token may be of another login, or be the only one.
+    # The cookie of the access token may be of another login, or be the only one. It comes first: it says how long the
+    # end of its login has to be remembered.
     for sent in session.credentials(True, call.request, trusted):
         await _grants(call).leave(sent.removeprefix("Bearer "))
+    if token := session.refresh_token(call.request, trusted):
+        await _grants(call).revoke(token)
     response = Response(status_code=204, headers=_NO_STORE)
     session.end(response, call.request, call.parts.trusted_proxies)
     return response

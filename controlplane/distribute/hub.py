@@ -334,6 +334,9 @@ class Hub:
 
     def _superseding(self, previous: Snapshot) -> None:
         """Keep what is about to be replaced, if a whole pool has served it."""
+        # A pool that is made again has nothing to do with a deleted one of its name.
+        kept = {*previous.pools, DEFAULT_POOL}
+        self.accepted = {pool: part for pool, part in self.accepted.items() if pool in kept}
         for pool in self._nodes.pools:
             part = previous.extract(pool)
             if part is not None and self._nodes.all_have_served(part.revision, part.digest, pool):

@@ -84,7 +84,7 @@ class Grants:
             claims = self._tokens.verify_refresh(refresh_token)
         except InvalidToken:
             return
-        await self._end(claims.subject, claims.member)
+        await self._end(claims.subject, claims.member, self._tokens.last)
 
     async def leave(self, access_token: str) -> None:
         """End the login that an access token belongs to, or the token alone if it belongs to none."""
@@ -92,26 +92,27 @@ class Grants:
             claims = self._tokens.verify(access_token)
         except InvalidToken:
             return
+        until = self._tokens.last_of(claims)
         if claims.session:
-            await self._end(claims.subject, Member(claims.session, 0, claims.started))
+            await self._end(claims.subject, Member(claims.session, 0, claims.started), until)
         else:
-            await self._forbid(claims.subject, claims.id)
+            await self._forbid(claims.subject, claims.id, until)
 
     async def _use(self, claims: RefreshClaims) -> Member:
         try:
             return await self._rotation.use(claims.subject, claims.member, self._clock())
         except InvalidToken:
             # Somebody has a copy: the family has ended, and so do the access tokens that it gave.
-            await self._forbid(claims.subject, claims.member.family)
+            await self._forbid(claims.subject, claims.member.family, self._tokens.last)
             raise
 
-    async def _end(self, username: str, member: Member) -> None:
+    async def _end(self, username: str, member: Member, until: float) -> None:
         # In this order: afterwards no control plane issues another access token of the login.
         await self._rotation.end(username, member, self._clock())
-        await self._forbid(username, member.family)
+        await self._forbid(username, member.family, until)
 
-    async def _forbid(self, username: str, name: str) -> None:
-        await self._revoking.revoke(username, (name,), self._clock(), self._tokens.last)
+    async def _forbid(self, username: str, name: str, until: float) -> None:
+        await self._revoking.revoke(username, (name,), self._clock(), until)
 
     async def _current(self, claims: RefreshClaims) -> User:
         user = await self._users.current(claims.subject)

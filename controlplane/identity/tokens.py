@@ -138,6 +138,10 @@ class TokenIssuer:
         """Unix seconds at which the last access token expires that any control plane may have issued by now."""
         return self._clock() + self._access_ttl + _SKEW
 
+    def last_of(self, claims: Claims) -> float:
+        """The same, and not before this token has expired: it may come from a time with a longer lifetime."""
+        return max(self.last, claims.expires + _SKEW)
+
     def issue(self, user: User, scope: str | None = None, member: Member | None = None) -> Tokens:
         """An access token for the scopes asked for (separated by spaces), or for all that the user holds. `member`: of
         the family of the login that it belongs to.

@@ -24,6 +24,7 @@ from controlplane.fleet.nodes import Fleet
 from controlplane.fleet.reports import NodeProblem
 from controlplane.fleet.verdicts import InstanceName
 from controlplane.model.certificate import KEYS
+from controlplane.model.pool import DEFAULT_POOL
 from controlplane.model.resources import ResourceId
 from controlplane.model.snapshot import Delta, Snapshot
 from controlplane.model.words import count
@@ -283,9 +284,12 @@ class ConfigStream:
             await self._send(session, message, context, capabilities)
 
     def _check_pool(self, session: Session, caller: Caller) -> None:
-        """A service account may have come to another pool: the next stream is one of that pool."""
+        """A service account may have come to another pool: the next stream is one of that pool. And a pool may have
+        been made whose data planes have names like this one."""
         if caller.pool != session.pool:
             raise Refused(Code.ABORTED, f"the data plane belongs to pool '{caller.pool}' now")
+        if caller.pool == DEFAULT_POOL:
+            self._credentials.known_as(caller, session.node)
 
     def _own(self, pool: str) -> OwnReports:
         return OwnReports(self._hub.watcher.current, pool)

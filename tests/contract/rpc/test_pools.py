@@ -201,6 +201,16 @@ async def test_a_name_of_another_pool_is_not_to_be_had(
     assert plane.fleet.nodes["east/gw-1"].connected
 
 
+async def test_a_name_ends_when_a_pool_comes_that_has_it(ring: KeyRing) -> None:
+    async with two_pools(ring, recheck=0.05) as plane, plane.channel() as channel:
+        early = await connected(channel, "north/gw-1", DATAPLANE_TOKEN)
+        await served(early)
+        await plane.put(Pool(name="north"))
+        with pytest.raises(Ended, match="is the name of a data plane of pool 'north'"):
+            while True:
+                await served(early)
+
+
 async def test_reports_about_others_are_dropped(plane: ControlPlane, channel: grpc.aio.Channel) -> None:
     east = await connected(channel, "gw-1", token(plane, "east"))
     await served(east)

@@ -129,6 +129,14 @@ def supersede(hub: Hub, revision: int) -> None:
     publish(hub, revision)
 
 
+def test_a_deleted_pool_leaves_nothing_to_one_of_its_name(hub: Hub) -> None:
+    publish(hub, 1)
+    assert hub.watcher.current is not None
+    hub.accepted["east"] = hub.watcher.current
+    supersede(hub, 2)
+    assert "east" not in hub.accepted
+
+
 def digest(hub: Hub) -> str:
     assert hub.watcher.current is not None
     return hub.watcher.current.digest

@@ -13,6 +13,7 @@ from controlplane.commands.executor import Executor
 from controlplane.identity import (
     Attempts,
     BadCredentials,
+    EndedToken,
     Grants,
     Hasher,
     InvalidScope,
@@ -328,6 +329,16 @@ async def test_revoking_ends_the_login_and_says_nothing_of_strange_tokens(world:
     with pytest.raises(BadCredentials):
         await world.grants.refresh(token)
     assert await renew(world, other)
+
+
+async def test_a_token_of_a_time_with_a_longer_lifetime_stays_ended(ring: KeyRing, world: World) -> None:
+    former = TokenIssuer(ring, lambda: world.now, access_ttl=86_400)
+    for tokens in (former.begin_family(world.people["testuser"]), former.issue(world.people["testuser"])):
+        await world.grants.leave(tokens.access_token)
+        world.now += 2 * 900
+        await world.revocations.read()
+        with pytest.raises(EndedToken):
+            world.issuer.verify(tokens.access_token)
 
 
 async def test_one_user_takes_only_so_much_room_in_the_store(world: World) -> None:
