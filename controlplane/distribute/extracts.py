@@ -83,7 +83,11 @@ class Extracts:
     def _made(self, whole: Snapshot, made: dict[str, Snapshot], pool: str) -> Snapshot:
         if pool not in made:
             if whole is not self._current:
-                return extract(whole, pool)
+                if self._current is not None:
+                    # It is asked for at each change, perhaps: from now on it is followed, and costs the change.
+                    self._current.extract(pool)
+                made[pool] = extract(whole, pool)
+                return made[pool]
             extractor, deltas = self._follow(pool)
             deltas.trail.add(whole.revision, (), extractor.current.digest)
             made[pool] = extractor.current

@@ -35,7 +35,9 @@ def escape(text: str) -> str:
 def _value(found: re.Match[str], environment: Environment) -> str:
     if found[0] == "$$":
         return "$"
-    inner = _INNER.fullmatch(found["inner"]) if found["end"] else None
+    # A variable in a default would stay as it is, and its last brace would follow.
+    whole = found["end"] and "${" not in found["inner"]
+    inner = _INNER.fullmatch(found["inner"]) if whole else None
     if inner is None:
         raise BadVariable(
             f"{found[0][:80]!r} is no variable: write ${{NAME}} or ${{NAME:-default}}; {_PLAIN}"

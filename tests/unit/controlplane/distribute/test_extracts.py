@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -13,6 +14,7 @@ from controlplane.distribute.extracts import Extracts
 from controlplane.distribute.subscriber import Mark
 from controlplane.model.certificate import Certificate
 from controlplane.model.config import Config
+from controlplane.model.extract import extract
 from controlplane.model.problems import InconsistentConfig
 from controlplane.model.resources import (
     Instance,
@@ -301,6 +303,27 @@ def test_the_extract_is_made_once_for_all_data_planes_of_a_pool() -> None:
     current = published(service("a"), Pool(name="east"))
     assert current.extract("east") is current.extract("east")
     assert current.extract("default") is current.extract("default")
+
+
+def test_a_pool_that_only_the_replaced_snapshots_are_asked_for_is_followed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its data planes are connected to other control planes."""
+    made: list[str] = []
+
+    def counted(whole: Snapshot, pool: str) -> Snapshot:
+        made.append(pool)
+        return extract(whole, pool)
+
+    monkeypatch.setattr("controlplane.distribute.extracts.extract", counted)
+    extracts, config = Extracts(), Config(entry(one, 1) for one in (service("a"), Pool(name="east")))
+    before = extracts.publish(*config.publish(1), config.pools)
+    for revision in range(2, 6):
+        config.put(entry(service("a", str(revision)), revision))
+        after = extracts.publish(*config.publish(revision), config.pools)
+        before.extract("east")
+        before = after
+    assert made == ["east"]
 
 
 def test_a_change_for_another_pool_is_no_news() -> None:

@@ -51,6 +51,7 @@ def test_substitution(text: str, expected: str) -> None:
         ("${ NAME }", "'${ NAME }' is no variable"),
         ("${NAME", "'${NAME' is no variable"),
         ("a ${", "'${' is no variable"),
+        ("${MISSING:-${NAME}}", "'${MISSING:-${NAME}' is no variable"),
         ("${BYTES}", "environment variable BYTES is not UTF-8"),
     ],
 )
