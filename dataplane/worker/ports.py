@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from dataplane.config.table import Table
 from dataplane.gateway.decide import Gateway
@@ -18,6 +19,9 @@ from dataplane.proxy.listener import BACKLOG
 from dataplane.proxy.proxy import Proxy
 from dataplane.proxy.tls_port import PortFront
 from dataplane.proxy.trust import TrustedProxies
+
+Terms: TypeAlias = tuple[str, tuple[str, ...], tuple[str, bool] | None]
+"""What a port asks of every connection when it begins: the protocol, the PROXY header, and the client's certificate."""
 
 
 class Ports:
@@ -67,18 +71,22 @@ class Ports:
         self.follow(self._gateway.table)
 
     def follow(self, table: Table) -> None:
-        """Accept connections on the table's new ports, and on those that speak differently from now on."""
+        """Accept connections on the table's new ports, and on those with other terms from now on.
+
+        Connections that were made on the earlier terms end: they may have shown no certificate, or one of an authority
+        that is not trusted any more.
+        """
         if not self._serving:
             return
         for port, sites in table.sites.items():
             opened = self._open.get(port)
             if opened is None:
                 if (bound := self._sockets.pop(port, None)) is not None:
-                    self._start(port, bound, sites)
-            elif opened.speaks != (sites.protocol, sites.proxies):
+                    self._start(port, bound, sites, _terms(table, port))
+            elif opened.terms != (terms := _terms(table, port)):
                 # The queue of connections is that of the socket, which stays open.
                 self._proxy.close(opened.entrance, self._drain_timeout)
-                self._start(port, opened.bound, sites)
+                self._start(port, opened.bound, sites, terms)
 
     def close(self, ports: Iterable[int]) -> None:
         """Close these ports: connections end after their current response, within the time to drain."""
@@ -97,12 +105,12 @@ class Ports:
             bound.close()
         self._serving = False
 
-    def _start(self, port: int, bound: socket.socket, sites: Sites) -> None:
+    def _start(self, port: int, bound: socket.socket, sites: Sites, terms: Terms) -> None:
         front = self._fronts[port] if sites.protocol == "https" else None
         entrance = self._gateway.entrances[port] = Entrance(sites)
         proxies = TrustedProxies(sites.proxies) if sites.proxies else None
         self._proxy.open(bound.dup(), entrance, front, proxies)
-        self._open[port] = _Open(entrance, bound, (sites.protocol, sites.proxies))
+        self._open[port] = _Open(entrance, bound, terms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,4 +120,10 @@ class _Open:
     entrance: Entrance
     bound: socket.socket
     """Kept, so that the port can change its protocol without losing connections that wait."""
-    speaks: tuple[str, tuple[str, ...]]
+    terms: Terms
+
+
+def _terms(table: Table, port: int) -> Terms:
+    sites, tls = table.sites[port], table.tls.get(port)
+    asked = (tls.options.client_ca, tls.options.client_required) if tls is not None else None
+    return sites.protocol, sites.proxies, asked

@@ -165,6 +165,25 @@ async def test_a_connection_made_for_another_listener_is_refused(
     assert found == [200, 421, 200, 404]
 
 
+async def test_open_connections_end_when_clients_have_to_show_something_else(
+    node: DataPlane, controlplane: FakeControlPlane, orders: Instance, authority: Authority
+) -> None:
+    port, shop = free_port(), wire.certificate("shop", authority.issue("one"), 6)
+    controlplane.publish(snapshot(orders, https("web", port), shop, revision=6))
+    await acked(controlplane, 6)
+    url = f"https://localhost:{port}/orders/1"
+    async with httpx.AsyncClient(trust_env=False, verify=authority.trusted()) as session:
+        assert (await session.get(url)).status_code == 200
+        ca = authority.certificate.read_text()
+        checked = https("web", port, revision=7, client_certificate="required", client_ca=ca)
+        controlplane.publish(snapshot(orders, checked, shop, revision=7))
+        await acked(controlplane, 7)
+        with pytest.raises((httpx.HTTPError, ssl.SSLError)):
+            # A request that was on its way is answered, as the last one of its connection.
+            for _ in range(2):
+                await session.get(url)
+
+
 async def test_a_port_changes_its_protocol_and_checks_clients(
     node: DataPlane, controlplane: FakeControlPlane, orders: Instance, authority: Authority
 ) -> None:
