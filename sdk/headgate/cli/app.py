@@ -32,6 +32,7 @@ from headgate.cli import (
 )
 from headgate.cli.completion import complete_service
 from headgate.cli.credentials import Credentials
+from headgate.cli.importing import command as importing
 from headgate.cli.kinds import KINDS
 from headgate.cli.options import OutputOption, show
 from headgate.cli.options import confirm as confirmation
@@ -92,6 +93,7 @@ app.command()(shared(configuration.apply))
 app.command()(shared(syncing.sync))
 app.command()(shared(exporting.export))
 app.command()(exporting.schema)
+app.add_typer(importing.app, name="import")
 app.command()(shared(configuration.diff))
 app.command()(shared(configuration.history))
 app.command()(shared(configuration.rollback))

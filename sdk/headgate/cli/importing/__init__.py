@@ -1,0 +1,1 @@
+"""Translates configuration files of other products. Pure, except for `command`."""
