@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from headgate.cli.failure import FAILED, Failure
-from headgate.cli.importing import openapi
+from headgate.cli.importing import kong, openapi
 from headgate.cli.importing.draft import Resources
 from headgate.cli.importing.notes import Note, WrongFormat
 from headgate.cli.render import print_yaml, printable
@@ -20,6 +20,16 @@ app = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
 
 FileArgument = Annotated[str, typer.Argument(metavar="FILE", help="The file; - is standard input.")]
 StrictOption = Annotated[bool, typer.Option("--strict", help="Exit with 1 if something is left out.")]
+HttpPortOption = Annotated[
+    int | None,
+    typer.Option(
+        "--http-port",
+        metavar="PORT",
+        min=1,
+        max=65_535,
+        help="Redirect from http to https on this port, by a listener of its own.",
+    ),
+]
 Translated = tuple[Resources, Sequence[Note]]
 
 
@@ -53,6 +63,20 @@ def import_openapi(
     headgate import openapi shop-openapi.yaml --service shop --prefix /shop | headgate apply -f - --dry-run
     """
     _run(file, strict, lambda found: openapi.translate(_only(found), service, prefix))
+
+
+@app.command("kong")
+def import_kong(file: FileArgument, http_port: HttpPortOption = None, strict: StrictOption = False) -> None:
+    """Translate a file of decK, with `_format_version: "3.0"`.
+
+    Services with their upstreams and targets become services, the paths of their routes routes, and plugins fields
+    of routes.
+
+    \b
+    headgate import kong kong.yaml > gateway.yaml
+    headgate import kong kong.yaml --http-port 8080 --strict > gateway.yaml
+    """
+    _run(file, strict, lambda found: kong.translate(_only(found), http_port))
 
 
 def _run(file: str, strict: bool, translate: Callable[[list[object]], Translated]) -> None:
