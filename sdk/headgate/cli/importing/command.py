@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from headgate.cli.failure import FAILED, Failure
-from headgate.cli.importing import kong, openapi
+from headgate.cli.importing import ingress, kong, openapi
 from headgate.cli.importing.draft import Resources
 from headgate.cli.importing.notes import Note, WrongFormat
 from headgate.cli.render import print_yaml, printable
@@ -77,6 +77,22 @@ def import_kong(file: FileArgument, http_port: HttpPortOption = None, strict: St
     headgate import kong kong.yaml --http-port 8080 --strict > gateway.yaml
     """
     _run(file, strict, lambda found: kong.translate(_only(found), http_port))
+
+
+@app.command("ingress")
+def import_ingress(
+    file: FileArgument, http_port: HttpPortOption = None, strict: StrictOption = False
+) -> None:
+    """Translate Ingress objects of networking.k8s.io/v1, with annotations of ingress-nginx.
+
+    The file may hold several documents, or a list as `kubectl get ingress -o yaml` prints it. Backends become
+    services with the DNS name of their Service.
+
+    \b
+    headgate import ingress ingress.yaml > gateway.yaml
+    headgate import ingress ingress.yaml --http-port 8080 --strict > gateway.yaml
+    """
+    _run(file, strict, lambda found: ingress.translate(found, http_port))
 
 
 def _run(file: str, strict: bool, translate: Callable[[list[object]], Translated]) -> None:

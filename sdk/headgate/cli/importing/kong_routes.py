@@ -24,6 +24,14 @@ from headgate.cli.importing.values import (
 
 _CONDITIONS: Final = ("snis", "sources", "destinations", "expression")
 
+_FIELDS: Final = frozenset(
+    {
+        *("name", "id", "paths", "hosts", "methods", "headers", "protocols", "https_redirect_status_code"),
+        *("strip_path", "preserve_host", "regex_priority", "path_handling", "plugins", "service", "tags"),
+        *("created_at", "updated_at", *_CONDITIONS),
+    }
+)
+
 
 class Matches:
     """Makes one match for each path of a route."""
@@ -38,6 +46,7 @@ class Matches:
                 raise Unusable(f"{place}.{field}", "a condition without a counterpart")
         if odd := set(texts(route.get("protocols") or [])) - {"http", "https"}:
             raise Unusable(f"{place}.protocols", f"routes of {', '.join(sorted(odd))[:80]}")
+        self._notes.unknown(place, route, _FIELDS)
         common = {
             "hosts": self._hosts(route, place),
             "methods": self._methods(route, place),

@@ -24,6 +24,19 @@ from headgate.cli.importing.values import (
 )
 
 _PROBED: Final = "has no active health check: it is probed at /health; set its check_path"
+_FIELDS: Final = frozenset(
+    {
+        *("name", "id", "url", "protocol", "host", "port", "path", "connect_timeout", "read_timeout"),
+        *("retries", "tags", "enabled", "routes", "plugins", "created_at", "updated_at"),
+        *("tls_verify", "tls_verify_depth", "client_certificate", "ca_certificates"),
+    }
+)
+_OF_UPSTREAMS: Final = frozenset(
+    {
+        *("name", "id", "algorithm", "hash_on", "healthchecks", "host_header", "targets", "slots", "tags"),
+        *("created_at", "updated_at"),
+    }
+)
 _MILLISECONDS: Final = 60_000
 """Kong's time-outs of a service, where it has none of its own."""
 
@@ -56,6 +69,7 @@ class Services:
         protocol, host = text(service.get("protocol"), "http"), text(service.get("host"))
         if protocol not in ("http", "https"):
             raise Unusable(f"{place}.protocol", f"services of {protocol}")
+        self._notes.unknown(place, service, _FIELDS)
         name = self._draft.name("services", text(service.get("name")) or host or "service")
         made = {
             "service_name": name,
@@ -106,6 +120,7 @@ class Services:
         return {"attempts": min(wanted, 3)}
 
     def _balanced(self, name: str, upstream: Mapping[str, Any], place: str) -> dict[str, Any]:
+        self._notes.unknown(place, upstream, _OF_UPSTREAMS)
         made: dict[str, Any] = {"load_balancer": self._algorithm(upstream, place)}
         weights = [
             whole(one.get("weight"), 100, 0, 65_535) for _, one in objects(upstream.get("targets"), "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
 
@@ -53,6 +54,12 @@ class Notes:
         if text not in self._seen:
             self._seen.add(text)
             self.changed(place, f"{text} (so in the whole file)")
+
+    def unknown(self, place: str, given: Iterable[str], known: Container[str]) -> None:
+        """Fields that no translation reads."""
+        for name in given:
+            if name not in known:
+                self.left_out(f"{place}.{name}", "no counterpart")
 
     def _add(self, note: Note) -> None:
         if note not in self._seen:

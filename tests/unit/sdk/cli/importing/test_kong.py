@@ -20,6 +20,7 @@ services:
     protocol: https
     path: /api
     read_timeout: 10000
+    write_timeout: 10000
     tags: [team:shop, "not a label!"]
     plugins:
       - {name: rate-limiting, config: {second: 40, hour: 1000, limit_by: ip, policy: redis, hide_client_headers: true}}
@@ -104,6 +105,7 @@ def test_an_upstream_becomes_instances(shop: Imported) -> None:
         "tls": {"enabled": True, "server_name": "orders.example.org"},
     }
     assert shop.noted("upstreams[0].targets[2]") == ["left out: a target of weight 0"]
+    assert shop.noted("services[0].write_timeout") == ["left out: no counterpart"]
     assert shop.noted("services[0].tags[1]") == ["left out: no label can have this form"]
     assert shop.noted("services[1]") == ["left out: a service that is not enabled, with its routes"]
     assert shop.noted("services[2].protocol") == ["left out: services of grpc, with their routes"]
