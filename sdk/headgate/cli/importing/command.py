@@ -35,7 +35,7 @@ Translated = tuple[Resources, Sequence[Note]]
 
 @app.callback()
 def importing() -> None:
-    """Translate configuration files of other products, for `apply` and `sync`.
+    """Translate files of Kong, OpenAPI or Ingress, for `apply`.
 
     The result goes to standard output, and what was left out or changed, with its place, to standard error.
     """
